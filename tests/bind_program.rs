@@ -184,10 +184,46 @@ fn cards_with_commas_are_bound_at_each_boot_until_that_is_taken_back() {
     assert!(!file(0).exists() && !file(1).exists());
     assert_eq!(tree.driver_of("0000:03:00.1").as_deref(), Some("ixgbe"));
 
-    // What somebody else asked for stays.
+    // After a boot there is the file and no journal.
+    tree.put(file(0), "vfio-pci\n");
+    let dry = text(&bmnic(&tree, &["bind", "-n", "-q", "--restore", "--persist"]).stdout);
+    assert_eq!(dry, format!("rm {}\n", file(0).display()));
+    let ended = bmnic(&tree, &["bind", "--restore", "--persist"]);
+    assert_eq!(ended.status.code(), Some(0), "{}", text(&ended.stderr));
+    assert!(!file(0).exists());
+
+    // What somebody else asked for stays, and keeps no other card.
     tree.put(file(0), "uio_pci_generic\n");
+    tree.put(file(1), "vfio-pci\n");
+    for words in
+        [&["bind", "--restore", "--persist", "eth1,eth2"][..], &["bind", "--restore", "--persist", "-n", "eth1"]]
+    {
+        let refused = bmnic(&tree, words);
+        assert_eq!(refused.status.code(), Some(4), "{}", text(&refused.stderr));
+        assert!(text(&refused.stderr).contains("somebody else's") && file(0).exists() && !file(1).exists());
+    }
     let refused = bmnic(&tree, &["bind", "--persist", "eth1,eth2"]);
     assert_eq!(refused.status.code(), Some(4));
     assert!(text(&refused.stderr).contains("uio_pci_generic at each boot"), "{}", text(&refused.stderr));
     assert_eq!(tree.driver_of(PORT.address).as_deref(), Some("ixgbe"));
+}
+
+#[test]
+fn a_card_is_kept_at_each_boot_but_not_its_owner_and_that_is_said() {
+    let tree = Tree::new(&[PORT]);
+    let bound = bmnic_with_kernel(&tree, &[PORT], &["bind", "--persist", "--group", "0", "eth1"]);
+    assert_eq!(bound.status.code(), Some(0), "{}", text(&bound.stderr));
+    assert!(text(&bound.stderr).contains("only the driver comes back at boot"), "{}", text(&bound.stderr));
+}
+
+#[test]
+fn tune_with_nothing_to_set_but_a_card_speaks_of_the_card() {
+    let tree = Tree::new(&[PORT]);
+    tree.put(tree.roots.sys.join("devices/system/cpu/online"), "0-3\n");
+    let words = ["tune", "eth1", "--cpu", "2-3", "--hugepages", "0", "--apply"];
+    let output = bmnic_with_kernel(&tree, &[PORT], &words);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let told = text(&output.stdout);
+    assert!(told.contains("no file had to be set; `sudo bmnic tune --undo` gives the cards back"), "{told}");
+    assert!(told.contains("bound to vfio-pci"), "{told}");
 }

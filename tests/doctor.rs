@@ -195,6 +195,14 @@ fn a_machine_without_an_iommu_is_wrong_in_every_line_that_it_concerns() {
     assert!(wrong("IOMMU") && wrong("IOMMU group") && wrong("huge pages"));
     tree.put(tree.roots.sys.join("kernel/security/lockdown"), "none [integrity] confidentiality\n");
     assert!(wrong("lockdown"));
+    // An SMMU takes no words.
+    let fix =
+        |tree: &Tree| checks(tree, &[]).into_iter().find(|check| check.name == "IOMMU").unwrap().fix.unwrap().text;
+    assert!(fix(&tree).contains("intel_iommu=on"), "{}", fix(&tree));
+    tree.put(tree.roots.proc.join("cpuinfo"), "processor\t: 0\nFeatures\t: fp asimd evtstrm\n");
+    assert_eq!(fix(&tree), "switch the IOMMU (SMMU, VT-d, AMD-Vi) on in the firmware");
+    let told = text(&bmnic(&tree, &["tune", "--cpu", "2-3", "--hugepages", "0"]).stdout);
+    assert!(told.contains("isolcpus=") && !told.contains("iommu"), "{told}");
     // VFIO makes groups of its own there, which are no IOMMU.
     tree.put(tree.roots.sys.join("kernel/iommu_groups/0/name"), "vfio-noiommu\n");
     assert!(wrong("IOMMU"));
@@ -248,6 +256,8 @@ fn a_user_is_told_of_limits_and_of_the_node_that_is_not_theirs() {
     let state = |checks: &[Check], name: &str| checks.iter().find(|check| check.name == name).map(|check| check.state);
     assert_eq!(state(&as_user(Some(8 << 20), vec![]), "memlock"), Some(State::Wrong));
     assert_eq!(state(&as_user(Some(256 << 20), vec![]), "memlock"), Some(State::Ok));
+    let told = as_user(Some(8 << 20), vec![]).into_iter().find(|check| check.name == "memlock").unwrap();
+    assert!(told.fix.as_ref().unwrap().text.contains("tee -a "), "other users have lines there: {told:?}");
     let mut card = tree.device("eth1");
     assert_eq!(state(&as_user(None, vec![card.clone()]), "permission"), None, "VFIO does not have it");
     card.driver = Some("vfio-pci".into());
@@ -268,7 +278,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn doctor_writes_nothing_fits_80_columns_and_exits_3_if_a_line_is_wrong() {
+fn doctor_writes_nothing_keeps_lines_whole_in_a_pipe_and_exits_3_if_one_is_wrong() {
     let neighbour = Card { address: "0000:03:00.1", interface: Some("eth2"), ..PORT };
     let tree = untuned(&[PORT, neighbour]);
     let before = tree.snapshot();
@@ -277,9 +287,20 @@ fn doctor_writes_nothing_fits_80_columns_and_exits_3_if_a_line_is_wrong() {
     let output = bmnic(&tree, &["doctor", "eth1", "--jitter", "100ms", "--cpu", "2-3", "-v"]);
     assert_eq!(output.status.code(), Some(3), "its group is shared");
     let told = text(&output.stdout);
-    let roots = tree.roots.sys.parent().unwrap().display().to_string();
-    // Only a path of this test may be longer: it is in no machine's /sys.
-    assert!(told.lines().all(|line| line.chars().count() <= 80 || line.contains(&roots)), "{told}");
+    let card = tree.device(PORT.address);
+    let subject = Subject {
+        quiet: Cpus::parse_list("2-3").unwrap(),
+        cards: vec![card],
+        memory: 128 << 20,
+        user: bmnic::sys::effective_user(),
+        memlock: bmnic::sys::memlock_limit(),
+    };
+    for check in doctor::examine(&tree.roots, &subject) {
+        let head = format!("{:<7} {:<15} {}", check.state.word(), check.name, check.found);
+        assert_eq!(told.lines().filter(|line| *line == head).count(), 1, "{head:?} in\n{told}");
+        let why = format!("        why  {}", check.why);
+        assert!(told.lines().any(|line| line == why), "{why:?} in\n{told}");
+    }
     for words in [
         "the machine\n",
         "card 0000:03:00.0\n",

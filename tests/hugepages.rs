@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -123,19 +124,27 @@ fn pages_are_kept_for_the_next_boot_by_a_file_or_by_words_and_given_up_again() {
     let temp = machine(8, 5);
     let file = temp.path().join("etc/sysctl.d/90-bmnic-hugepages.conf");
     let dry = bmnic(temp.path(), &["-r", "8M", "--persist", "--dry-run", "-q"]);
-    assert_eq!(text(&dry.stdout), format!("echo 'vm.nr_hugepages = 4' > {}\n", file.display()));
+    assert_eq!(text(&dry.stdout), format!("echo 'vm.nr_hugepages = 8' > {}\n", file.display()), "others have three");
+    let grown = text(&bmnic(temp.path(), &["-r", "64M", "--persist", "--dry-run", "-q"]).stdout);
+    assert!(grown.contains("echo 35 > ") && grown.contains("echo 'vm.nr_hugepages = 35' > "), "{grown}");
     assert!(!file.exists());
     let output = bmnic(temp.path(), &["-r", "8M", "--persist"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-    assert!(fs::read_to_string(&file).unwrap().ends_with("\nvm.nr_hugepages = 4\n"));
+    assert!(fs::read_to_string(&file).unwrap().ends_with("\nvm.nr_hugepages = 8\n"));
     let words = text(&bmnic(temp.path(), &["-r", "8M", "-n", "0", "--persist"]).stdout);
-    assert!(words.contains("hugepagesz=2M hugepages=0:4"), "{words}");
+    assert!(words.contains("hugepagesz=2M hugepages=0:8"), "{words}");
     let cleared = bmnic(temp.path(), &["--clear", "--persist"]);
     assert!(text(&cleared.stdout).contains("removed: none after the next boot") && !file.exists());
     assert_eq!(bmnic(temp.path(), &["--persist"]).status.code(), Some(2));
     // Somebody else's file stays.
     fs::write(&file, "vm.nr_hugepages = 1\n").unwrap();
-    assert_eq!(bmnic(temp.path(), &["-r", "2M", "--persist"]).status.code(), Some(4));
+    let pool = temp.path().join(MACHINE).join("nr_hugepages");
+    let before = fs::read_to_string(&pool).unwrap();
+    for words in [&["-r", "64M", "--persist"][..], &["-r", "64M", "--persist", "--dry-run"], &["-c", "--persist"]] {
+        let refused = bmnic_with_kernel(temp.path(), 3, 100, words);
+        assert_eq!(refused.status.code(), Some(4), "{}", text(&refused.stderr));
+        assert_eq!(fs::read_to_string(&pool).unwrap(), before, "{words:?}: nothing changed, it says");
+    }
     assert_eq!(fs::read_to_string(&file).unwrap(), "vm.nr_hugepages = 1\n");
 }
 
@@ -143,14 +152,22 @@ fn pages_are_kept_for_the_next_boot_by_a_file_or_by_words_and_given_up_again() {
 fn files_that_no_process_holds_are_removed_and_others_are_not() {
     let temp = machine(8, 5);
     let mount = temp.path().join("huge");
-    for file in ["held", "left"] {
+    for file in ["held", "mapped", "left"] {
         fs::create_dir_all(&mount).unwrap();
         fs::write(mount.join(file), [0; 64]).unwrap();
     }
     let descriptors = temp.path().join("proc/77/fd");
     fs::create_dir_all(&descriptors).unwrap();
     fs::write(temp.path().join("proc/77/smaps_rollup"), "Private_Hugetlb: 0 kB\n").unwrap();
-    std::os::unix::fs::symlink(mount.join("held"), descriptors.join("3")).unwrap();
+    // A container has the same files by other paths; of one no page was touched yet.
+    let elsewhere = temp.path().join("container");
+    fs::hard_link(mount.join("held"), &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, descriptors.join("3")).unwrap();
+    let mapped = fs::metadata(mount.join("mapped")).unwrap();
+    let (major, minor) = (libc::major(mapped.dev()), libc::minor(mapped.dev()));
+    let line =
+        format!("7f00000000-7f00200000 rw-s 00000000 {major:02x}:{minor:02x} {}   /container/mapped\n", mapped.ino());
+    fs::write(temp.path().join("proc/77/maps"), line).unwrap();
     let mounted = format!("none {} hugetlbfs rw,pagesize=2M 0 0\n", mount.display());
     fs::write(temp.path().join("proc/mounts"), mounted).unwrap();
     let dry = bmnic(temp.path(), &["--clean-stale", "--dry-run", "-q"]);
@@ -158,7 +175,7 @@ fn files_that_no_process_holds_are_removed_and_others_are_not() {
     let output = bmnic(temp.path(), &["--clean-stale"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     assert!(text(&output.stdout).starts_with(&format!("{} removed: 64 B free again\n", mount.join("left").display())));
-    assert!(mount.join("held").exists() && !mount.join("left").exists());
+    assert!(mount.join("held").exists() && mount.join("mapped").exists() && !mount.join("left").exists());
     assert!(text(&bmnic(temp.path(), &["--clean-stale"]).stdout).starts_with("unchanged"));
 }
 

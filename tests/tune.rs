@@ -224,6 +224,67 @@ fn huge_pages_in_use_stay_until_they_are_not() {
 }
 
 #[test]
+fn promised_pages_of_a_node_stay_until_the_promise_ends() {
+    let tree = untuned(&[]);
+    let before = tree.snapshot();
+    let kernel = FakeKernel::new(&tree, &[]);
+    tune(&tree, &kernel, &wish(), &[]).unwrap();
+    let promised = tree.roots.sys.join("kernel/mm/hugepages/hugepages-2048kB/resv_hugepages");
+    tree.put(promised.clone(), "5\n");
+    assert_eq!(undo(&kernel, &tree.roots).unwrap().in_use, 5);
+    assert!(is_applied(&tree.roots).unwrap());
+    tree.put(promised, "0\n");
+    assert_eq!(undo(&kernel, &tree.roots).unwrap().in_use, 0);
+    assert_eq!(different(&tree, &before), [""; 0]);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_now_is_put_back_later() {
+    let tree = untuned(&[]);
+    let before = tree.snapshot();
+    let kernel = FakeKernel::new(&tree, &[]);
+    tune(&tree, &kernel, &wish(), &[]).unwrap();
+    let governor = tree.roots.sys.join("devices/system/cpu/cpu2/cpufreq/scaling_governor");
+    fs::remove_file(&governor).unwrap();
+    fs::create_dir(&governor).unwrap();
+    let error = undo(&kernel, &tree.roots).unwrap_err().to_string();
+    assert!(error.contains("scaling_governor cannot be read") && is_applied(&tree.roots).unwrap(), "{error}");
+    fs::remove_dir(&governor).unwrap();
+    tree.put(governor, "performance\n");
+    undo(&kernel, &tree.roots).unwrap();
+    assert_eq!(different(&tree, &before), [""; 0]);
+}
+
+#[test]
+fn what_somebody_set_between_two_runs_is_what_comes_back() {
+    let tree = untuned(&[]);
+    let kernel = FakeKernel::new(&tree, &[]);
+    tune(&tree, &kernel, &wish(), &[]).unwrap();
+    let governor = tree.roots.sys.join("devices/system/cpu/cpu2/cpufreq/scaling_governor");
+    tree.put(governor.clone(), "schedutil\n");
+    let other = tree.roots.sys.join("devices/system/cpu/cpu3/cpufreq/scaling_governor");
+    tune(&tree, &kernel, &wish(), &[]).unwrap();
+    let undone = undo(&kernel, &tree.roots).unwrap();
+    assert_eq!((undone.restored, undone.left), (14, Vec::new()));
+    assert_eq!(fs::read_to_string(governor).unwrap(), "schedutil\n");
+    assert_eq!(fs::read_to_string(other).unwrap(), "powersave\n");
+}
+
+#[test]
+fn a_card_that_is_stuck_is_said_and_undone_later() {
+    let tree = untuned(&[PORT]);
+    let before = tree.snapshot();
+    let kernel = FakeKernel::new(&tree, &[PORT]).with_shy("vfio-pci").with_shy("ixgbe");
+    let error = tune(&tree, &kernel, &wish(), &[PORT]).unwrap_err().to_string();
+    assert!(error.contains("`bmnic tune --undo` tries again"), "{error}");
+    assert_eq!(tree.driver_of(PORT.address), None);
+    assert!(is_applied(&tree.roots).unwrap());
+    let undone = undo(&FakeKernel::new(&tree, &[PORT]), &tree.roots).unwrap();
+    assert_eq!(undone.cards.len(), 1);
+    assert_eq!(different(&tree, &before), [""; 0]);
+}
+
+#[test]
 fn a_card_in_use_keeps_its_place_in_the_journal_and_the_rest_is_put_back() {
     let tree = untuned(&[PORT]);
     let before = tree.snapshot();

@@ -112,7 +112,13 @@ fn take(args: &Args, roots: &Roots, out: &Output) -> anyhow::Result<()> {
     result?;
     if args.persist {
         plans.iter().try_for_each(|plan| persist::save(&kernel, roots, plan.device.address, &args.driver))?;
-        out.info("at each boot too, by /etc/driverctl.d; `bmnic bind --restore --persist` ends that")?;
+        if args.user.is_some() || args.group.is_some() || args.noiommu {
+            out.warn("only the driver comes back at boot: --user, --group and --noiommu are to be given again then");
+        }
+        for plan in &plans {
+            let end = persist::undo(plan.device.address, &args.driver);
+            out.info(format_args!("at each boot too, by /etc/driverctl.d; `{end}` ends that"))?;
+        }
         if !persist::is_read(roots) {
             out.warn("driverctl is not installed, or not where systemd looks: nothing reads its files at boot");
         }
@@ -124,7 +130,12 @@ fn take(args: &Args, roots: &Roots, out: &Output) -> anyhow::Result<()> {
 fn restore(args: &Args, roots: &Roots, out: &Output) -> anyhow::Result<()> {
     let everything = args.devices.is_empty() || args.devices.iter().any(|name| name == "all");
     let addresses = if everything {
-        journal::addresses(roots)
+        // A boot ends the journals, and not the files that it reads.
+        let mut addresses = journal::addresses(roots);
+        addresses.extend(args.persist.then(|| persist::addresses(roots)).unwrap_or_default());
+        addresses.sort_unstable();
+        addresses.dedup();
+        addresses
     } else {
         // A card that has gone still has its journal, so an address is taken as it is.
         let mut addresses: Vec<Address> = Vec::new();
@@ -139,9 +150,8 @@ fn restore(args: &Args, roots: &Roots, out: &Output) -> anyhow::Result<()> {
     if args.dry_run {
         let mut plans = Vec::new();
         for address in addresses {
-            let file = persist::path(roots, address);
-            let mut lines: Vec<String> =
-                (args.persist && file.exists()).then(|| format!("rm {}", file.display())).into_iter().collect();
+            let file = if args.persist { persist::removable(roots, address)? } else { None };
+            let mut lines: Vec<String> = file.iter().map(|file| format!("rm {}", file.display())).collect();
             if let Restore::Steps(_, _, steps) = bind::plan_restore(roots, address, args.force)? {
                 lines.extend(steps.iter().map(ToString::to_string));
             }
@@ -160,21 +170,25 @@ fn restore(args: &Args, roots: &Roots, out: &Output) -> anyhow::Result<()> {
     let _lock = if has_journal { Some(journal::lock(roots)?) } else { None };
     let kernel = Running::new(roots);
     let (mut reports, mut failed) = (Vec::new(), None);
+    // One that cannot be given back must not keep the others.
+    let mut fail = |error: Error| match failed {
+        None => failed = Some(error),
+        Some(_) => out.warn(error),
+    };
     for address in addresses {
-        if args.persist && persist::forget(&kernel, roots, address)? {
-            out.info(format_args!("{address}: its kernel driver has it again at the next boot"))?;
-        } else if let Some(driver) = persist::driver(roots, address) {
-            out.warn(format_args!(
-                "{address} goes to {driver} at the next boot; `bmnic bind --restore --persist {address}` ends that"
-            ));
+        let forgotten = if args.persist { persist::forget(&kernel, roots, address) } else { Ok(false) };
+        match (forgotten, persist::driver(roots, address)) {
+            (Ok(true), _) => out.info(format_args!("{address}: its kernel driver has it again at the next boot"))?,
+            (Err(error), _) => fail(error),
+            (Ok(false), Some(driver)) => out.warn(format_args!(
+                "{address} goes to {driver} at the next boot; `{}` ends that",
+                persist::undo(address, &driver)
+            )),
+            (Ok(false), None) => {}
         }
-        // One that cannot be given back must not keep the others.
         match bind::restore(&kernel, roots, address, args.force) {
             Ok(report) => reports.push(report),
-            Err(error) => match failed {
-                None => failed = Some(error),
-                Some(_) => out.warn(error),
-            },
+            Err(error) => fail(error),
         }
     }
     tell(roots, &reports, out)?;

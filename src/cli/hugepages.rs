@@ -87,6 +87,10 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     if args.persist && args.setup.is_none() && !args.clear {
         return Err(Error::new(Kind::Usage, "--persist goes with --setup SIZE or with --clear").into());
     }
+    // Before anything is changed: the file may be somebody else's.
+    if args.persist && (args.clear || keep::is_file(roots, page_size(&args), args.node)) {
+        keep::check(&keep::path(roots))?;
+    }
     if args.dry_run {
         let commands = plan(&args, roots)?;
         out.facts(roots, "hugepages", json!({ "dry_run": true, "commands": commands }))?;
@@ -120,7 +124,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         let made = hugepages::setup(roots, bytes, page, args.node, &mut write)?;
         done.push(tell_setup(&made, page));
         if args.persist {
-            done.push(persist(roots, &keep::plan(roots, bytes, page, args.node)?)?);
+            done.push(persist(roots, &keep::plan(roots, bytes, page, args.node, made.total.1)?)?);
         }
     }
     if let Some(directory) = place(&args.mount, roots) {
@@ -181,7 +185,9 @@ fn plan(args: &Args, roots: &Roots) -> Result<Vec<String>> {
     }
     lines.extend(writes.iter().map(|(path, text)| format!("echo {text} > {}", path.display())));
     if let Some(bytes) = args.setup.filter(|_| args.persist) {
-        lines.push(match keep::plan(roots, bytes, page_size(args), args.node)? {
+        let page = page_size(args);
+        let total = hugepages::planned_total(roots, bytes, page, args.node)?;
+        lines.push(match keep::plan(roots, bytes, page, args.node, total)? {
             Persist::File(path, text) => {
                 format!("echo '{}' > {}", text.lines().last().unwrap_or_default(), path.display())
             }

@@ -70,15 +70,16 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
         out.info("nothing was changed")?;
         return Ok(stop.outcome());
     }
-    let mut applied = Applied::default();
-    if !first.is_empty() {
+    let (mut done, mut applied) = (first, Applied::default());
+    if !done.is_empty() {
         let _lock = journal::lock(roots)?;
-        applied = tune::apply(&Running::new(roots), roots, &look()?)?;
+        done = look()?;
+        applied = tune::apply(&Running::new(roots), roots, &done)?;
     }
     // The cards have another driver now.
     let subject = Subject { cards: bind::named(roots, &args.asked.devices)?, ..subject };
     let after = Found::look(roots, &subject, args.jitter, &stop, &out);
-    tell(roots, &first, &applied, [&before, &after], &out)?;
+    tell(roots, &done, &applied, [&before, &after], &out)?;
     Ok(stop.outcome())
 }
 
@@ -178,6 +179,7 @@ fn tell(roots: &Roots, plan: &Plan, applied: &Applied, found: [&Found; 2], out: 
         0 if plan.is_empty() => {
             out.result("unchanged: all that can be set while the machine runs is as it should be")?
         }
+        0 if applied.kept == 0 => out.result("no file had to be set; `sudo bmnic tune --undo` gives the cards back")?,
         written => out.result(format_args!("{written} files set; `sudo bmnic tune --undo` puts them back"))?,
     }
     if applied.kept > 0 {

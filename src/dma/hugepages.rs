@@ -14,9 +14,10 @@
 
 use crate::error::{Error, Kind, Remedy, Result};
 use crate::sys::Roots;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// The pages of one size on one node.
@@ -113,10 +114,14 @@ pub fn pools(roots: &Roots) -> Vec<Pool> {
 /// Sizes of huge pages that the machine can have, in bytes, smallest first.
 pub fn sizes(roots: &Roots) -> Vec<u64> {
     let names = entries(&roots.sys.join("kernel/mm/hugepages"));
-    let kib = |name: &String| name.strip_prefix("hugepages-")?.strip_suffix("kB")?.parse::<u64>().ok();
-    let mut sizes: Vec<u64> = names.iter().filter_map(kib).filter_map(|kib| kib.checked_mul(1024)).collect();
+    let mut sizes: Vec<u64> = names.iter().filter_map(|name| page_of(name)).collect();
     sizes.sort_unstable();
     sizes
+}
+
+/// Bytes in a page of the pool in a directory of this name, `hugepages-2048kB`.
+pub(crate) fn page_of(directory: &str) -> Option<u64> {
+    directory.strip_prefix("hugepages-")?.strip_suffix("kB")?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
 /// Pages of a size that are free but promised to mappings.
@@ -133,6 +138,15 @@ pub fn plan_setup(roots: &Roots, bytes: u64, page: u64, node: Option<u16>) -> Re
     let (asked, pool) = (pages(roots, bytes, page, node)?, count(roots, page, node)?);
     let path = directory(roots, page, node).join("nr_hugepages");
     Ok((pool.available < asked).then(|| (path, (pool.total - pool.available).saturating_add(asked).to_string())))
+}
+
+/// Pages that the pool has after [`setup`], those of others among them.
+///
+/// # Errors
+/// As [`plan_setup`].
+pub fn planned_total(roots: &Roots, bytes: u64, page: u64, node: Option<u16>) -> Result<u64> {
+    let (asked, pool) = (pages(roots, bytes, page, node)?, count(roots, page, node)?);
+    Ok((pool.total - pool.available).saturating_add(asked).max(pool.total))
 }
 
 /// Grows the pool until `bytes` of pages are free; a pool that has them stays.
@@ -227,6 +241,19 @@ pub fn default_size(roots: &Roots) -> u64 {
 pub fn who(roots: &Roots) -> Who {
     let mounts: Vec<PathBuf> = mounts(roots).into_iter().map(|mount| mount.directory).collect();
     let on_mount = |path: &Path| mounts.iter().any(|mount| path.starts_with(mount));
+    // A process in another mount namespace, as in a container, has them by other paths.
+    let mut ours: BTreeMap<Inode, (PathBuf, u64)> = BTreeMap::new();
+    for path in mounts.iter().flat_map(|mount| entries(mount).into_iter().map(|name| mount.join(name))) {
+        if let Ok(file) = fs::symlink_metadata(&path)
+            && file.is_file()
+        {
+            ours.insert((file.dev(), file.ino()), (path, file.len()));
+        }
+    }
+    let known = |(inode, path): (Option<Inode>, PathBuf)| match inode.and_then(|inode| ours.get(&inode)) {
+        Some((path, _)) => Some(path.clone()),
+        None => on_mount(&path).then_some(path),
+    };
     let (mut who, mut held) = (Who::default(), BTreeSet::new());
     for pid in entries(&roots.proc).iter().filter_map(|name| name.parse::<u32>().ok()) {
         let dir = roots.proc.join(pid.to_string());
@@ -239,11 +266,16 @@ pub fn who(roots: &Roots) -> Who {
             // A kernel thread, or a process that has just ended.
             Err(_) => continue,
         };
-        let maps = if bytes > 0 { fs::read_to_string(dir.join("maps")).unwrap_or_default() } else { String::new() };
-        let mapped = maps.lines().filter_map(|line| Some(PathBuf::from(&line[line.find('/')?..])));
+        // A file may be mapped and none of its pages touched yet.
+        let maps = fs::read_to_string(dir.join("maps")).unwrap_or_default();
+        let mapped = maps.lines().filter_map(|line| Some((inode(line), PathBuf::from(&line[line.find('/')?..]))));
         let descriptors = dir.join("fd");
-        let opened = entries(&descriptors).into_iter().filter_map(|fd| fs::read_link(descriptors.join(fd)).ok());
-        let files: BTreeSet<PathBuf> = mapped.chain(opened).filter(|path| on_mount(path)).collect();
+        let opened = entries(&descriptors).into_iter().filter_map(|fd| {
+            let fd = descriptors.join(fd);
+            let file = fs::metadata(&fd).ok().map(|file| (file.dev(), file.ino()));
+            Some((file, fs::read_link(fd).ok()?))
+        });
+        let files: BTreeSet<PathBuf> = mapped.chain(opened).filter_map(known).collect();
         if bytes > 0 || !files.is_empty() {
             held.extend(files.iter().cloned());
             let command = fs::read_to_string(dir.join("comm")).unwrap_or_default().trim().to_string();
@@ -251,16 +283,20 @@ pub fn who(roots: &Roots) -> Who {
         }
     }
     who.holders.sort_by_key(|holder| (std::cmp::Reverse(holder.bytes), holder.pid));
-    for mount in &mounts {
-        for name in entries(mount) {
-            let path = mount.join(name);
-            let Ok(file) = fs::symlink_metadata(&path) else { continue };
-            if file.is_file() && !held.contains(&path) {
-                who.stale.push((path, file.len()));
-            }
-        }
-    }
+    who.stale = ours.into_values().filter(|(path, _)| !held.contains(path)).collect();
+    who.stale.sort_unstable();
     who
+}
+
+/// A file, whatever its path: `st_dev` and `st_ino`.
+type Inode = (u64, u64);
+
+/// The file of a mapping, from the fourth and fifth column of its line in proc_pid_maps(5).
+fn inode(line: &str) -> Option<Inode> {
+    let mut columns = line.split_whitespace().skip(3);
+    let (major, minor) = columns.next()?.split_once(':')?;
+    let number = |text| u32::from_str_radix(text, 16).ok();
+    Some((libc::makedev(number(major)?, number(minor)?), columns.next()?.parse().ok()?))
 }
 
 /// `Shared_Hugetlb: 2048 kB` and `Private_Hugetlb` together, in bytes.

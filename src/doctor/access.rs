@@ -30,9 +30,14 @@ pub(super) fn does_without(roots: &Roots) -> bool {
     discover::text(&switch).is_some_and(|value| matches!(value.as_str(), "Y" | "1"))
 }
 
-/// What to add to the kernel's command line to have an IOMMU, if it does not have that.
+/// What to add to the kernel's command line to have an IOMMU, if it needs words and does not
+/// have them.
 pub(super) fn iommu_words(roots: &Roots) -> Option<&'static str> {
     let vendor = fs::read_to_string(roots.proc.join("cpuinfo")).unwrap_or_default();
+    // Arm's kernel writes Features where x86 has flags, and uses an SMMU without being asked.
+    if vendor.lines().any(|line| line.starts_with("Features")) {
+        return None;
+    }
     let words = if vendor.contains("AuthenticAMD") { "iommu=pt" } else { "intel_iommu=on iommu=pt" };
     let line = discover::text(&roots.proc.join("cmdline")).unwrap_or_default();
     let has = |word: &str| line.split_whitespace().any(|given| given == word);
@@ -52,7 +57,7 @@ fn iommu(roots: &Roots) -> Check {
     let check = Check::new("IOMMU", State::Wrong, "off or not there", WHY);
     match iommu_words(roots) {
         Some(words) => check.boot(format!("switch VT-d or AMD-Vi on in the firmware and boot with {words}")),
-        None => check.boot("the command line asks for it: switch VT-d or AMD-Vi on in the firmware"),
+        None => check.boot("switch the IOMMU (SMMU, VT-d, AMD-Vi) on in the firmware"),
     }
 }
 
@@ -95,7 +100,9 @@ fn memlock(subject: &Subject) -> Check {
             format!("{}, and {} are needed", human_rounded(limit), human(LOCKED)),
             WHY,
         )
-        .fix("echo \"$USER - memlock unlimited\" | sudo tee /etc/security/limits.d/90-bmnic.conf; then log in again"),
+        .fix(
+            "echo \"$USER - memlock unlimited\" | sudo tee -a /etc/security/limits.d/90-bmnic.conf; then log in again",
+        ),
     }
 }
 

@@ -17,9 +17,9 @@ use super::network::Network;
 use crate::error::{Error, Kind, Remedy, Result};
 use crate::sys::Roots;
 use serde_json::{Value, json};
-use std::fs::{self, File, Permissions, TryLockError};
+use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// What a card was before.
@@ -186,20 +186,27 @@ pub fn path(roots: &Roots, address: Address) -> PathBuf {
 }
 
 /// Takes the right to change the machine: one process at a time. It ends with the
-/// returned file, so a killed process does not keep it.
+/// returned file, so a killed process does not keep it. The file is for its owner alone: who
+/// may open a file may lock it, and keep root from undoing.
 pub fn lock(roots: &Roots) -> Result<File> {
     let directory = directory(roots);
     make_readable(&directory)
         .map_err(|e| Error::io(format!("making the journal's directory {}", directory.display()), e))
         .map_err(|e| if e.kind() == Kind::Permission { e.hint(NEEDS_ROOT) } else { e })?;
-    let opened = File::open(&directory).map_err(|e| Error::io(format!("opening {}", directory.display()), e))?;
+    let path = directory.join("lock");
+    let mut how = OpenOptions::new();
+    how.write(true).create(true).truncate(false).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+    let opened = how
+        .open(&path)
+        .map_err(|e| Error::io(format!("opening {}", path.display()), e))
+        .map_err(|e| if e.kind() == Kind::Permission { e.hint(NEEDS_ROOT) } else { e })?;
     match opened.try_lock() {
         Ok(()) => Ok(opened),
         Err(TryLockError::WouldBlock) => Err(Error::new(
             Kind::Io,
             "another bmnic is changing this machine at this moment; try again when it has ended",
         )),
-        Err(TryLockError::Error(e)) => Err(Error::io(format!("locking {}", directory.display()), e)),
+        Err(TryLockError::Error(e)) => Err(Error::io(format!("locking {}", path.display()), e)),
     }
 }
 
@@ -254,6 +261,17 @@ mod tests {
         forget(&kernel, &roots, journal().address).unwrap();
         forget(&kernel, &roots, journal().address).unwrap();
         assert_eq!(addresses(&roots), []);
+    }
+
+    #[test]
+    fn who_may_read_the_journals_cannot_keep_others_from_locking() {
+        let temp = tempfile::tempdir().unwrap();
+        let roots = Roots::under(temp.path());
+        drop(lock(&roots).unwrap());
+        let readable = File::open(directory(&roots)).unwrap();
+        readable.try_lock().unwrap();
+        let held = lock(&roots).unwrap();
+        assert_eq!(held.metadata().unwrap().permissions().mode() & 0o077, 0);
     }
 
     #[test]

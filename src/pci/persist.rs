@@ -6,7 +6,8 @@
 //! reads them.
 
 use super::Address;
-use super::discover;
+use super::discover::{self, Device};
+use super::journal::handed_over;
 use super::kernel::Kernel;
 use crate::error::{Error, Kind, Result};
 use crate::sys::Roots;
@@ -63,15 +64,53 @@ pub fn save(kernel: &dyn Kernel, roots: &Roots, address: Address, driver: &str) 
     })
 }
 
+/// Cards that have a file which bmnic may remove, by address.
+pub fn addresses(roots: &Roots) -> Vec<Address> {
+    let files = discover::entries(&roots.etc.join("driverctl.d"));
+    let address = |name: &String| name.strip_prefix("pci-")?.parse().ok();
+    let mut addresses: Vec<Address> =
+        files.iter().filter_map(address).filter(|&address| removable(roots, address).is_ok()).collect();
+    addresses.sort_unstable();
+    addresses
+}
+
+/// The file that [`forget`] removes, if there is one. Files bear no mark: those with vfio-pci
+/// pass for ours, and those with the driver that bmnic has given the card to in this boot.
+///
+/// # Errors
+/// [`Kind::Refused`] if it is somebody else's.
+pub fn removable(roots: &Roots, address: Address) -> Result<Option<PathBuf>> {
+    let path = path(roots, address);
+    let Some(there) = driver(roots, address) else { return Ok(None) };
+    let given = |device: Device| device.driver.as_ref() == Some(&there) && handed_over(roots, &device).unwrap_or(false);
+    if there == "vfio-pci" || Device::read(roots, address).is_some_and(given) {
+        return Ok(Some(path));
+    }
+    Err(Error::new(
+        Kind::Refused,
+        format!(
+            "{} gives {address} to {there} at each boot, and may be somebody else's; `driverctl unset-override {address}` takes it back; the file was left",
+            path.display()
+        ),
+    ))
+}
+
 /// Has the card left to its kernel driver at each boot; false if nothing was asked for.
 ///
 /// # Errors
-/// What the system says of it.
+/// As [`removable`], and what the system says of it.
 pub fn forget(kernel: &dyn Kernel, roots: &Roots, address: Address) -> Result<bool> {
-    let path = path(roots, address);
-    let was_there = path.exists();
+    let Some(path) = removable(roots, address)? else { return Ok(false) };
     kernel.remove(&path).map_err(|e| Error::io(format!("removing {}", path.display()), e))?;
-    Ok(was_there)
+    Ok(true)
+}
+
+/// The command that ends what [`save`] began, at any time.
+pub fn undo(address: Address, driver: &str) -> String {
+    match driver {
+        "vfio-pci" => format!("bmnic bind --restore --persist {address}"),
+        _ => format!("driverctl unset-override {address}"),
+    }
 }
 
 /// Whether driverctl's unit is there to read the files. It is where systemd looks, or it is

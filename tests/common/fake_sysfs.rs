@@ -126,6 +126,9 @@ impl Tree {
         while let Some(directory) = directories.pop() {
             for entry in fs::read_dir(&directory).unwrap() {
                 let path = entry.unwrap().path();
+                if path == self.roots.run.join("bmnic/lock") {
+                    continue;
+                }
                 let kind = fs::symlink_metadata(&path).unwrap();
                 let text = if kind.is_symlink() {
                     format!("-> {}", fs::read_link(&path).unwrap().display())
@@ -156,8 +159,8 @@ pub struct FakeKernel {
     /// Whether every call after that one fails too.
     for_good: bool,
     die_at: Option<usize>,
-    /// A driver whose probe claims nothing, while the write succeeds.
-    shy: Option<&'static str>,
+    /// Drivers whose probe claims nothing, while the write succeeds.
+    shy: Vec<&'static str>,
     /// Nodes below /dev/vfio appear a moment after their card was taken.
     late: bool,
     /// Whether it has VFIO's groups, or only a node for each card (CONFIG_VFIO_GROUP=n).
@@ -182,7 +185,7 @@ impl FakeKernel {
             fail_at: None,
             for_good: false,
             die_at: None,
-            shy: None,
+            shy: Vec::new(),
             late: false,
             groups: true,
             most_pages: u64::MAX,
@@ -211,7 +214,7 @@ impl FakeKernel {
 
     /// The same, but the driver of this name takes no card.
     pub fn with_shy(mut self, driver: &'static str) -> Self {
-        self.shy = Some(driver);
+        self.shy.push(driver);
         self
     }
 
@@ -308,7 +311,7 @@ impl FakeKernel {
         let native = self.native.get(&address);
         let wanted = device.driver_override.clone().or_else(|| native.map(|(driver, _)| driver.clone()));
         let Some(driver) = wanted.filter(|d| self.roots.pci().join("drivers").join(d).exists()) else { return };
-        if device.driver.is_some() || self.shy == Some(driver.as_str()) {
+        if device.driver.is_some() || self.shy.contains(&driver.as_str()) {
             return;
         }
         let interface = native.filter(|(own, _)| *own == driver).and_then(|(_, interface)| interface.as_deref());

@@ -31,10 +31,12 @@ pub fn untuned(cards: &[Card]) -> Tree {
         if !cpus.is_empty() {
             sys(&format!("{pool}/cpulist"), cpus);
         }
-        for file in ["nr_hugepages", "free_hugepages", "surplus_hugepages", "resv_hugepages"] {
+        for file in ["nr_hugepages", "free_hugepages", "surplus_hugepages"] {
             sys(&format!("{pool}/hugepages/hugepages-2048kB/{file}"), "0");
         }
     }
+    // Promises are the machine's; a node has no such file.
+    sys("kernel/mm/hugepages/hugepages-2048kB/resv_hugepages", "0");
     sys("kernel/mm/transparent_hugepage/enabled", "[always] madvise never");
     sys("devices/virtual/workqueue/cpumask", "f");
     sys("devices/system/clocksource/clocksource0/current_clocksource", "tsc");

@@ -8,7 +8,7 @@ use super::needs_root;
 use crate::dma::hugepages::{default_size, human, pages, who};
 use crate::error::{Error, Kind, Result};
 use crate::pci::kernel::Kernel;
-use crate::sys::Roots;
+use crate::sys::{self, Roots};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -25,18 +25,24 @@ pub enum Persist {
     CommandLine(String),
 }
 
-/// What has `bytes` of pages of a size, on a node or anywhere, come back after a boot.
+/// What has `bytes` of pages of a size, on a node or anywhere, come back after a boot, and the
+/// `total` of pages that the pool has by then: others use those too.
 ///
 /// # Errors
 /// As [`pages`].
-pub fn plan(roots: &Roots, bytes: u64, page: u64, node: Option<u16>) -> Result<Persist> {
-    let count = pages(roots, bytes, page, node)?;
-    if node.is_none() && page == default_size(roots) {
+pub fn plan(roots: &Roots, bytes: u64, page: u64, node: Option<u16>, total: u64) -> Result<Persist> {
+    let count = pages(roots, bytes, page, node)?.max(total);
+    if is_file(roots, page, node) {
         return Ok(Persist::File(path(roots), format!("{MARK}\nvm.nr_hugepages = {count}\n")));
     }
     let size = human(page).replace(' ', "").replace("iB", "");
     let place = node.map_or(String::new(), |node| format!("{node}:"));
     Ok(Persist::CommandLine(format!("hugepagesz={size} hugepages={place}{count}")))
+}
+
+/// Whether a file does for pages of this size and place.
+pub fn is_file(roots: &Roots, page: u64, node: Option<u16>) -> bool {
+    node.is_none() && page == default_size(roots)
 }
 
 /// Writes such a file, whole or not at all.
@@ -80,7 +86,10 @@ pub fn path(roots: &Roots) -> PathBuf {
 }
 
 /// Whether the file is ours, or is not there.
-fn check(path: &Path) -> Result<()> {
+///
+/// # Errors
+/// [`Kind::Refused`] if it is somebody else's.
+pub fn check(path: &Path) -> Result<()> {
     match fs::read_to_string(path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         Ok(text) if text.starts_with(MARK) => Ok(()),
@@ -100,8 +109,12 @@ fn check(path: &Path) -> Result<()> {
 pub fn stale(roots: &Roots) -> Result<Vec<(PathBuf, u64)>> {
     let found = who(roots);
     if found.unseen > 0 && !found.stale.is_empty() {
+        let way = match sys::effective_user() {
+            0 => "not even root may here (CAP_SYS_PTRACE): see `bmnic hugepages --who`, and rm what is nobody's",
+            _ => "run it with sudo",
+        };
         let text = format!(
-            "{} processes are not ours to look into, and one may hold what seems left behind; run it with sudo",
+            "{} processes are not ours to look into, and one may hold what seems left behind; {way}",
             found.unseen
         );
         return Err(Error::new(Kind::Permission, text));
@@ -133,7 +146,7 @@ mod tests {
     #[test]
     fn pages_of_the_usual_size_are_a_file_and_others_words_for_the_command_line() {
         let (_temp, roots) = machine();
-        let words = |bytes, page, node| match plan(&roots, bytes, page, node).unwrap() {
+        let words = |bytes, page, node| match plan(&roots, bytes, page, node, 0).unwrap() {
             Persist::File(path, text) => {
                 assert_eq!(path, roots.etc.join("sysctl.d/90-bmnic-hugepages.conf"));
                 text.lines().last().unwrap().to_string()
@@ -143,7 +156,7 @@ mod tests {
         assert_eq!(words(64 << 20, 2 << 20, None), "vm.nr_hugepages = 32");
         assert_eq!(words(64 << 20, 2 << 20, Some(1)), "hugepagesz=2M hugepages=1:32");
         assert_eq!(words(4 << 30, 1 << 30, None), "hugepagesz=1G hugepages=4");
-        assert_eq!(plan(&roots, 1, 1 << 12, None).unwrap_err().kind(), Kind::Unsupported);
+        assert_eq!(plan(&roots, 1, 1 << 12, None, 0).unwrap_err().kind(), Kind::Unsupported);
     }
 
     #[test]
@@ -151,7 +164,7 @@ mod tests {
         let (_temp, roots) = machine();
         let kernel = Running::new(&roots);
         for bytes in [64 << 20, 128 << 20] {
-            let Persist::File(path, text) = plan(&roots, bytes, 2 << 20, None).unwrap() else { panic!() };
+            let Persist::File(path, text) = plan(&roots, bytes, 2 << 20, None, 0).unwrap() else { panic!() };
             save(&kernel, &path, &text).unwrap();
             assert_eq!(fs::read_to_string(&path).unwrap(), text);
         }

@@ -3,7 +3,8 @@
 //! As theirs ([`crate::pci::journal`]) it is written whole before anything is changed, says
 //! how things were and not how far a change has come, and names the boot it is of.
 
-use crate::doctor::settings::Setting;
+use super::is_pool;
+use crate::doctor::settings::{self, Setting};
 use crate::error::{Error, Kind, Result};
 use crate::pci::Address;
 use crate::pci::journal;
@@ -24,6 +25,13 @@ pub(super) struct Entry {
     pub(super) to: Vec<String>,
 }
 
+impl Entry {
+    /// Whether a text of the file is what was before or one of bmnic.
+    fn knows(&self, text: &str) -> bool {
+        self.to.iter().chain([&self.was]).any(|known| settings::same(&self.path, known, text))
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Journal {
     pub(super) entries: Vec<Entry>,
@@ -33,12 +41,15 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// The same with what is to be set too. What was before the first run stays.
+    /// The same with what is to be set too. What was before the first run stays, unless
+    /// somebody has set something else since: then that is what was before. A pool that others
+    /// take from is never as it was left.
     pub(super) fn with(&self, roots: &Roots, settings: &[Setting], cards: &[Address]) -> Journal {
         let mut journal = Journal { boot: journal::boot(roots), ..self.clone() };
         for setting in settings {
             let Setting { path, was, to, .. } = setting.clone();
             match journal.entries.iter_mut().find(|entry| entry.path == path) {
+                Some(entry) if !is_pool(&path) && !entry.knows(&was) => *entry = Entry { path, was, to: vec![to] },
                 Some(entry) if entry.to.contains(&to) => {}
                 Some(entry) => entry.to.push(to),
                 None => journal.entries.push(Entry { path, was, to: vec![to] }),

@@ -4,7 +4,7 @@
 //!   plan     what is not as it should be and can be set now   -> files and cards, to be printed
 //!   apply    journal, then file by file, then the cards
 //!                any step fails: each file as it was before this run     -> rolled back
-//!   undo     cards, then files, each as the journal says; then drop it
+//!   undo     files, then cards, each as the journal says; then drop it
 //! ```
 //!
 //! A file that somebody changed since is left alone: it is no longer bmnic's. What takes a
@@ -17,9 +17,10 @@ pub use journal::path as journal_path;
 use super::cpus::Cpus;
 use super::processors;
 use super::settings::{self, Setting};
+use crate::dma::hugepages;
 use crate::error::{Error, Kind, Result};
 use crate::pci::Address;
-use crate::pci::bind::{self, Report};
+use crate::pci::bind::{self, Report, State};
 use crate::pci::journal as cards_journal;
 use crate::pci::kernel::Kernel;
 use crate::sys::Roots;
@@ -131,14 +132,15 @@ pub fn apply(kernel: &dyn Kernel, roots: &Roots, plan: &Plan) -> Result<Applied>
         match set(kernel, roots, setting) {
             Ok(()) => applied.written += 1,
             Err(_) if setting.may_refuse => applied.kept += 1,
-            Err(error) => return Err(roll_back(kernel, &before, roots, plan, error)),
+            Err(error) => return Err(roll_back(kernel, &before, roots, plan, false, error)),
         }
     }
     let (reports, bound) = bind::execute(kernel, roots, &plan.cards);
+    let stuck = reports.iter().any(|report| report.state == State::Stuck);
     applied.cards = reports;
     match bound {
         Ok(()) => Ok(applied),
-        Err(error) => Err(roll_back(kernel, &before, roots, plan, error)),
+        Err(error) => Err(roll_back(kernel, &before, roots, plan, stuck, error)),
     }
 }
 
@@ -167,9 +169,16 @@ fn set(kernel: &dyn Kernel, roots: &Roots, setting: &Setting) -> Result<()> {
     })
 }
 
-/// Makes each file what it was before this run, and the journal too.
-fn roll_back(kernel: &dyn Kernel, before: &Journal, roots: &Roots, plan: &Plan, error: Error) -> Error {
-    let mut stuck = false;
+/// Makes each file what it was before this run, and the journal too; with a card that is
+/// `stuck` the journal stays, as what is to be undone.
+fn roll_back(
+    kernel: &dyn Kernel,
+    before: &Journal,
+    roots: &Roots,
+    plan: &Plan,
+    mut stuck: bool,
+    error: Error,
+) -> Error {
     for setting in plan.settings.iter().rev().filter(|setting| !is(&setting.path, &setting.was)) {
         stuck |= kernel.write(&setting.path, &setting.was).is_err() || !is(&setting.path, &setting.was);
     }
@@ -197,7 +206,7 @@ pub fn undo(kernel: &dyn Kernel, roots: &Roots) -> Result<Undone> {
     let mut rest = Journal { entries: Vec::new(), cards: Vec::new(), boot: journal.boot.clone() };
     let (mut undone, mut failed) = (Undone::default(), None);
     for entry in journal.entries.iter().rev() {
-        match put_back(kernel, entry, &mut undone) {
+        match put_back(kernel, roots, entry, &mut undone) {
             Ok(None) => {}
             Ok(Some(left)) => rest.entries.push(left),
             Err(error) => {
@@ -225,10 +234,14 @@ pub fn undo(kernel: &dyn Kernel, roots: &Roots) -> Result<Undone> {
 }
 
 /// Puts one file back; what is to be done later, if not all can be done now.
-fn put_back(kernel: &dyn Kernel, entry: &Entry, undone: &mut Undone) -> Result<Option<Entry>> {
+fn put_back(kernel: &dyn Kernel, roots: &Roots, entry: &Entry, undone: &mut Undone) -> Result<Option<Entry>> {
     let Entry { path, was, to } = entry;
-    // A processor that was switched off, an interrupt that is gone.
-    let Some(now) = settings::read(path) else { return Ok(None) };
+    let now = match settings::read(path) {
+        Some(now) => now,
+        // A processor that was switched off, an interrupt that is gone.
+        None if !path.exists() => return Ok(None),
+        None => return Err(Error::new(Kind::Io, format!("{} cannot be read at this moment", path.display()))),
+    };
     if settings::same(path, &now, was) {
         undone.restored += 1;
         return Ok(None);
@@ -240,10 +253,12 @@ fn put_back(kernel: &dyn Kernel, entry: &Entry, undone: &mut Undone) -> Result<O
         undone.left.push(Left { path: path.clone(), now, was: was.clone() });
         return Ok(None);
     }
-    let used = if pool { pages_in_use(path) } else { 0 };
+    let used = if pool { pages_in_use(roots, path) } else { 0 };
     let kept = if pool { used.saturating_sub(number(was)) } else { 0 };
     let target = if kept > 0 { used.to_string() } else { was.clone() };
     kernel.write(path, &target).map_err(|e| Error::io(format!("writing '{target}' to {}", path.display()), e))?;
+    // Pages may have been taken since they were counted: they are surplus now, and counted yet.
+    let kept = if pool { settings::read(path).map_or(kept, |now| number(&now).saturating_sub(number(was))) } else { 0 };
     if kept > 0 {
         undone.in_use += kept;
         return Ok(Some(entry.clone()));
@@ -267,10 +282,13 @@ fn is_pool(path: &Path) -> bool {
 }
 
 /// Pages of a pool that are in a mapping or promised to one: taken away they would become
-/// surplus, which leaves the pool when their process ends.
-fn pages_in_use(pool: &Path) -> u64 {
+/// surplus, which leaves the pool when their process ends. A promise is made for the machine:
+/// any node may have to keep it.
+fn pages_in_use(roots: &Roots, pool: &Path) -> u64 {
     let count = |file: &str| number(&fs::read_to_string(pool.with_file_name(file)).unwrap_or_default());
-    let free = count("free_hugepages").saturating_sub(count("resv_hugepages"));
+    let name = pool.parent().and_then(Path::file_name).and_then(|name| name.to_str());
+    let reserved = name.and_then(hugepages::page_of).map_or(0, |page| hugepages::reserved(roots, page));
+    let free = count("free_hugepages").saturating_sub(reserved);
     count("nr_hugepages").saturating_sub(free)
 }
 
