@@ -75,7 +75,21 @@ impl Circuit {
 }
 
 /// A pool for the session, the rings of the first `queues` receiving queues filled from it.
+///
+/// # Errors
+/// [`Kind::Unsupported`] if frames would come by others, where nobody can keep them from it.
 pub fn filled_pool(session: &mut Session, queues: usize) -> Result<Pool> {
+    if let (Some(device), Some(port)) = (session.devices.last(), session.ports.last())
+        && device.driver == "af_xdp"
+        && port.rx.len() > queues
+    {
+        let (device, has) = (&device.device, port.rx.len());
+        let name = device.strip_prefix("xdp:").unwrap_or(device);
+        let line = format!(
+            "{device} receives by {has} queues and {queues} would be read, so what comes by the others would be missed; give it {queues} with `ethtool -L {name} combined {queues}`, or use packet:{name}"
+        );
+        return Err(Error::new(Kind::Unsupported, line));
+    }
     let pool = session.pool()?;
     let receiving = session.ports.last_mut().into_iter().flat_map(|port| &mut port.rx);
     receiving.take(queues).try_for_each(|queue| queue.fill(&pool))?;

@@ -252,11 +252,11 @@ impl Args {
                     let to = if self.mode.pairs() { deal::peer(from, count) } else { from };
                     let Some(into) = queues.next() else { continue };
                     let Some(out) = tx[to].next() else {
-                        let device = &session.devices[to].device;
-                        return Err(Error::new(
-                            Kind::Usage,
-                            format!("{device} has fewer queues than the port it forwards for; give both the same"),
-                        ));
+                        let (device, has) = (&session.devices[to].device, queue + 1 + queues.len());
+                        let line = format!(
+                            "{device} has fewer transmit queues than the port it forwards for has receive queues; give --rxq {has}"
+                        );
+                        return Err(Error::new(Kind::Usage, line));
                     };
                     let rings = into.buffers() + out.buffers();
                     let pool = session.pool_of(from, rings + 2 * BATCH_MAX)?;

@@ -9,6 +9,7 @@ pub struct Counters {
     bytes: AtomicU64,
     oversize: AtomicU64,
     unfinished: AtomicU64,
+    refused: AtomicU64,
 }
 
 /// Their values.
@@ -22,6 +23,8 @@ pub struct Counts {
     pub oversize: u64,
     /// Frames that the kernel had not finished.
     pub unfinished: u64,
+    /// Times that the interface dropped a frame and said so: it is sent again, and is not lost.
+    pub refused: u64,
 }
 
 impl Counts {
@@ -33,6 +36,7 @@ impl Counts {
             bytes: self.bytes + other.bytes,
             oversize: self.oversize + other.oversize,
             unfinished: self.unfinished + other.unfinished,
+            refused: self.refused + other.refused,
         }
     }
 }
@@ -47,6 +51,7 @@ impl Counters {
         add(&self.bytes, more.bytes);
         add(&self.oversize, more.oversize);
         add(&self.unfinished, more.unfinished);
+        add(&self.refused, more.refused);
     }
 
     /// The counts at this moment.
@@ -57,6 +62,7 @@ impl Counters {
             bytes: read(&self.bytes),
             oversize: read(&self.oversize),
             unfinished: read(&self.unfinished),
+            refused: read(&self.refused),
         }
     }
 }

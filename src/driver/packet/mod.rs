@@ -87,7 +87,8 @@ pub fn open<R: From<RxQueue>, T: From<TxQueue>>(
     let longest = match (config.shorter_frames, config.observes) {
         (false, _) => config.max_frame.into(),
         (true, true) => LARGEST,
-        (true, false) => carried.min(config.max_frame.into()) as usize,
+        // Of two tags the kernel takes out the outer one.
+        (true, false) => carried.saturating_add(TAG as u32).min(config.max_frame.into()) as usize,
     };
     let shape = match config.observes {
         true => Shape::Blocks,

@@ -113,19 +113,22 @@ impl NicOps for Ops {
     }
 
     /// Frames and bytes are those that the queues took off the ring or gave to the kernel; of
-    /// the latter the interface's own count of what it dropped is taken off.
+    /// the latter the interface's own count of what it dropped is taken off, without what it
+    /// refused and is sent again. Their bytes are reckoned by the mean length.
     fn stats(&mut self) -> Result<Stats> {
         let missed = (self.missed)();
         let missed = missed.map_err(self.failed("reading the kernel's counts"))?;
         let [received, sent] = &self.counters;
         let sum = |queues: &[Arc<Counters>]| queues.iter().fold(Counts::default(), |all, queue| all.and(&queue.read()));
         let (received, sent) = (sum(received), sum(sent));
-        let dropped = self.interface.link()?.tx_dropped.saturating_sub(self.tx_dropped);
+        let dropped = self.interface.link()?.tx_dropped.saturating_sub(self.tx_dropped).saturating_sub(sent.refused);
+        let dropped = dropped.min(sent.packets);
+        let dropped_bytes = u128::from(sent.bytes) * u128::from(dropped) / u128::from(sent.packets.max(1));
         Ok(Stats {
             rx_packets: received.packets,
             rx_bytes: received.bytes,
-            tx_packets: sent.packets.saturating_sub(dropped),
-            tx_bytes: sent.bytes,
+            tx_packets: sent.packets - dropped,
+            tx_bytes: sent.bytes - dropped_bytes as u64,
             rx_missed: Some(missed),
             rx_oversize: received.oversize,
             rx_unfinished: received.unfinished,

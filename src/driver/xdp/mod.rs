@@ -7,9 +7,9 @@
 //!   wire <-- kernel's driver <------------------ chunk <--copy-- buffer         tx
 //! ```
 //!
-//! A socket stands on each receive queue of the interface, so there are as many here. What comes
-//! in is taken from the kernel's own stack once a queue is filled; program and sockets go with
-//! the process, however it ends. Whether the card reads and writes the chunks itself
+//! A socket stands on each receive queue of the interface, so there are as many here, up to 128.
+//! What comes in is taken from the kernel's own stack once a queue is filled; program and sockets
+//! go with the process, however it ends. Whether the card reads and writes the chunks itself
 //! (zero-copy), or the kernel copies, is part of [`Description::model`].
 //!
 //! A program sees frames as the card's driver has them: a VLAN tag that the card takes out is
@@ -41,7 +41,7 @@ use std::sync::Arc;
 /// Bytes of an Ethernet header.
 const ETHERNET: u32 = 14;
 
-/// Most queues of an interface that are looked for.
+/// Most queues of an interface.
 const MOST: u32 = 128;
 
 /// Chunks to receive into and to send from, where there is one queue: as many as bridge the
@@ -54,9 +54,9 @@ const TAKES: &str = "what comes in does not reach the kernel's own stack meanwhi
 /// Opens the interface: sockets, rings and program are there, and nothing is received yet.
 ///
 /// # Errors
-/// [`Kind::Usage`] for a configuration that it cannot have, [`Kind::Refused`] if it has a program
-/// or a socket already, [`Kind::Permission`] without the right to, [`Kind::Memory`] where too
-/// little may be locked.
+/// [`Kind::Usage`] for a configuration that it cannot have, [`Kind::Unsupported`] if it has too
+/// many queues, [`Kind::Refused`] if it has a program or a socket already, [`Kind::Permission`] without
+/// the right to, [`Kind::Memory`] where too little may be locked.
 pub fn open<R: From<RxQueue>, T: From<TxQueue>>(
     function: &Arc<dyn Function>,
     interface: &Interface,
@@ -129,7 +129,7 @@ pub fn open<R: From<RxQueue>, T: From<TxQueue>>(
 fn sockets(device: &str, index: u32, [rx, tx]: [u32; 2]) -> Result<(Vec<Socket>, Copies)> {
     let mut all = Vec::new();
     let mut copies = Copies::None;
-    for queue in 0..MOST {
+    for queue in 0..=MOST {
         let opened = xdp::open(rx, tx).map_err(|e| match e.raw_os_error() {
             Some(libc::ENOBUFS | libc::ENOMEM) => {
                 let needed = (rx + tx) as usize * CHUNK / 1024;
@@ -141,6 +141,13 @@ fn sockets(device: &str, index: u32, [rx, tx]: [u32; 2]) -> Result<(Vec<Socket>,
             _ => denied(Error::io(format!("{device}: opening an AF_XDP socket"), e)),
         })?;
         match opened.socket.bind(index, queue) {
+            Ok(_) if queue == MOST => {
+                let name = device.strip_prefix("xdp:").unwrap_or(device);
+                let text = format!(
+                    "{device}: the interface has more than {MOST} receive queues, and what comes by the others would be missed; give it fewer with `ethtool -L {name} combined {MOST}`, or use packet:{name}"
+                );
+                return Err(Error::new(Kind::Unsupported, text));
+            }
             Ok(how) if how == Copies::One => copies = how,
             Ok(_) => {}
             // There are no more.
