@@ -132,7 +132,9 @@ fn restore(args: &Args, roots: &Roots, out: &Output) -> anyhow::Result<()> {
     let addresses = if everything {
         // A boot ends the journals, and not the files that it reads.
         let mut addresses = journal::addresses(roots);
-        addresses.extend(args.persist.then(|| persist::addresses(roots)).unwrap_or_default());
+        if args.persist {
+            addresses.extend(persist::addresses(roots));
+        }
         addresses.sort_unstable();
         addresses.dedup();
         addresses
