@@ -177,6 +177,16 @@ fn an_interface_is_seen_both_ways_and_a_loopback_interface_once() {
 }
 
 #[test]
+fn a_bare_word_is_an_interface_to_look_at() {
+    let Some(namespace) = pairs() else { return };
+    let output = bmnic(&namespace, &["capture", "a1", "-d", "100ms", "--json"]).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    // Standard output has the packets.
+    let document = schema::document(&output.stderr);
+    assert_eq!((field(&document, "/devices/0/name"), &document["printed"]), ("packet:a1", &Value::Bool(true)));
+}
+
+#[test]
 fn packets_go_from_pair_to_pair() {
     let Some(namespace) = pairs() else { return };
     let dir = tempfile::tempdir().unwrap();
