@@ -304,7 +304,7 @@ fn lock(run: &Path, name: &str) -> Result<Lock> {
     let path = directory.join(format!("{name}.lock"));
     let doing = |e: io::Error| Error::io(format!("{name}: locking it with {}", path.display()), e);
     fs::create_dir_all(&directory).map_err(doing)?;
-    // For its owner alone: whoever may open it may hold it.
+    // For its owner alone: a user that may open it may hold it.
     let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path).map_err(doing)?;
     match file.try_lock() {
         Ok(()) => Ok(Lock(file)),

@@ -24,7 +24,7 @@ pub struct Link {
     pub mtu: u32,
     /// Its address, zeroes if it has none of six bytes.
     pub mac: [u8; 6],
-    /// Frames that it was to send and dropped, whoever they were of.
+    /// Frames that it was to send and dropped, those of all programs.
     pub tx_dropped: u64,
     /// Receive queues.
     pub rx_queues: u32,

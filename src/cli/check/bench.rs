@@ -96,7 +96,7 @@ impl Bench {
     /// What is no matter of a card: names that are none, files that cannot be written.
     pub fn plug(args: &Args, context: &Context, stop: Stop) -> anyhow::Result<Result<Bench>> {
         let engine = Engine::new(Drive::Thread);
-        // It is the card that is checked, whoever has its interface.
+        // It is the card that is checked, also where the kernel has its interface.
         let address = |name: &String| match discover::find(&context.roots, name) {
             Ok(device) => device.address.to_string(),
             Err(_) => name.clone(),
