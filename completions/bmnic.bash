@@ -58,6 +58,9 @@ _bmnic() {
             bmnic,list)
                 cmd="bmnic__subcmd__list"
                 ;;
+            bmnic,man)
+                cmd="bmnic__subcmd__man"
+                ;;
             bmnic,pktgen)
                 cmd="bmnic__subcmd__pktgen"
                 ;;
@@ -109,6 +112,9 @@ _bmnic() {
             bmnic__subcmd__help,list)
                 cmd="bmnic__subcmd__help__subcmd__list"
                 ;;
+            bmnic__subcmd__help,man)
+                cmd="bmnic__subcmd__help__subcmd__man"
+                ;;
             bmnic__subcmd__help,pktgen)
                 cmd="bmnic__subcmd__help__subcmd__pktgen"
                 ;;
@@ -125,7 +131,7 @@ _bmnic() {
 
     case "${cmd}" in
         bmnic)
-            opts="-q -v -h -V --json --json-lines --quiet --verbose --color --strict --link-wait --trace --help --version bind doctor tune hugepages fwd pktgen capture demo ctl latency throughput compare-dpdk check list emulate completions help"
+            opts="-q -v -h -V --json --json-lines --quiet --verbose --color --strict --link-wait --trace --help --version bind doctor tune hugepages fwd pktgen capture demo ctl latency throughput compare-dpdk check list emulate man completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -771,7 +777,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__help)
-            opts="bind doctor tune hugepages fwd pktgen capture demo ctl latency throughput compare-dpdk check list emulate completions help"
+            opts="bind doctor tune hugepages fwd pktgen capture demo ctl latency throughput compare-dpdk check list emulate man completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -967,6 +973,20 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__help__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        bmnic__subcmd__help__subcmd__man)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1224,6 +1244,32 @@ _bmnic() {
             ;;
         bmnic__subcmd__list)
             opts="-a -q -v -h --all --trace --json --json-lines --quiet --verbose --color --strict --link-wait --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --trace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --link-wait)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        bmnic__subcmd__man)
+            opts="-q -v -h --roff --trace --json --json-lines --quiet --verbose --color --strict --link-wait --help bmnic bind doctor tune hugepages fwd pktgen capture demo ctl latency throughput compare-dpdk check list emulate man completions"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -86,7 +86,7 @@ fn section(page: &mut Roff, heading: &str, text: &str) {
 fn page(command: Command) -> (String, Vec<u8>) {
     let name = command.get_name().to_owned();
     let several = command.has_subcommands();
-    let man = Man::new(command).manual("bmnic");
+    let man = Man::new(command).manual("bmnic").source(concat!("bmnic ", env!("CARGO_PKG_VERSION")));
     let mut text = Vec::new();
     man.render_title(&mut text).unwrap();
     man.render_name_section(&mut text).unwrap();

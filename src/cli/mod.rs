@@ -33,6 +33,7 @@ mod latency;
 mod lines;
 mod list;
 mod looks;
+mod man;
 mod output;
 mod pktgen;
 mod plot;
@@ -202,6 +203,9 @@ pub enum Command {
     /// List emulated cards, or serve one to another program
     #[command(after_help = examples::text("emulate"))]
     Emulate(emulate::Args),
+    /// Show the page of the manual about bmnic, or about a command
+    #[command(arg = tracing::out_of_place(), after_help = examples::text("man"))]
+    Man(man::Args),
     /// Print the completion script of a shell
     #[command(arg = tracing::out_of_place(), after_help = examples::text("completions"))]
     Completions(completions::Args),
@@ -306,6 +310,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&args, &context),
         Command::List(args) => list::run(args, &context),
         Command::Emulate(args) => emulate::run(args, &context),
+        Command::Man(args) => man::run(&args),
         Command::Completions(args) => completions::run(args),
     };
     let whole = crate::pci::trace::whole();
