@@ -512,3 +512,26 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_su
 complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind doctor tune hugepages fwd pktgen capture demo ctl latency throughput compare-dpdk check list emulate man completions help" -f -a "man" -d 'Show the page of the manual about bmnic, or about a command'
 complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind doctor tune hugepages fwd pktgen capture demo ctl latency throughput compare-dpdk check list emulate man completions help" -f -a "completions" -d 'Print the completion script of a shell'
 complete -c bmnic -n "__fish_bmnic_using_subcommand help; and not __fish_seen_subcommand_from bind doctor tune hugepages fwd pktgen capture demo ctl latency throughput compare-dpdk check list emulate man completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+
+# Has bmnic say what may stand at the cursor.
+function __fish_bmnic_ask
+    set -l words (commandline -opc)
+    $words[1] completions fish -- $words (commandline -ct) 2>/dev/null | tail -n +2
+end
+complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -f -a '(__fish_bmnic_ask)'
+complete -c bmnic -n "__fish_bmnic_using_subcommand doctor" -f -a '(__fish_bmnic_ask)'
+complete -c bmnic -n "__fish_bmnic_using_subcommand tune" -f -a '(__fish_bmnic_ask)'
+complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -f -a '(__fish_bmnic_ask)'
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l device -r -f -a '(__fish_bmnic_ask)'
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s i -r -f -a '(__fish_bmnic_ask)'
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -f -a '(__fish_bmnic_ask)'
+complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l device -r -f -a '(__fish_bmnic_ask)'
+complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s i -r -f -a '(__fish_bmnic_ask)'
+complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -a '(__fish_bmnic_ask)'
+complete -c bmnic -n "__fish_bmnic_using_subcommand demo" -f -a '(__fish_bmnic_ask)'
+complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -f -a '(__fish_bmnic_ask)'
+complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -f -a '(__fish_bmnic_ask)'
+complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l pci -r -f -a '(__fish_bmnic_ask)'
+complete -c bmnic -n "__fish_bmnic_using_subcommand check" -l peer -r -f -a '(__fish_bmnic_ask)'
+complete -c bmnic -n "__fish_bmnic_using_subcommand check" -f -a '(__fish_bmnic_ask)'
+complete -c bmnic -n "__fish_bmnic_using_subcommand emulate" -f -a '(__fish_bmnic_ask)'

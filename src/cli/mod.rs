@@ -311,7 +311,7 @@ pub fn main() -> ExitCode {
         Command::List(args) => list::run(args, &context),
         Command::Emulate(args) => emulate::run(args, &context),
         Command::Man(args) => man::run(&args),
-        Command::Completions(args) => completions::run(args),
+        Command::Completions(args) => completions::run(args, &context),
     };
     let whole = crate::pci::trace::whole();
     match (result, whole) {
