@@ -2,8 +2,8 @@
 
 mod plain;
 
-use super::screen::Screen;
 use super::Outcome;
+use super::screen::Screen;
 use crate::sys;
 use clap::builder::PossibleValuesParser;
 use signal_hook::consts::SIGINT;

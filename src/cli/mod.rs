@@ -25,6 +25,7 @@ mod environment;
 pub mod examples;
 mod file;
 mod fwd;
+mod habits;
 mod hang;
 mod html;
 mod hugepages;
@@ -364,7 +365,12 @@ fn refuse(refused: Refused, args: &[OsString]) -> ExitCode {
             return ExitCode::from(exit::USAGE);
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => "no command was given; `bmnic --help` names all".into(),
-        _ => one_line(&error.render().to_string()),
+        _ => {
+            let mut definition = Cli::command();
+            definition.build();
+            let command = told.command.as_ref().and_then(|name| definition.find_subcommand(name));
+            habits::line(&error, command).unwrap_or_else(|| one_line(&error.render().to_string()))
+        }
     };
     told.fail(&Error::new(Kind::Usage, line).into())
 }
@@ -388,8 +394,9 @@ fn command_of(args: &[OsString]) -> Option<String> {
 /// clap's message without the usage behind it, on one line.
 fn one_line(message: &str) -> String {
     let words = message.lines().map(str::trim).filter(|line| !line.is_empty());
-    let said: Vec<&str> =
-        words.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more")).collect();
+    let said = words.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
+    // How an option would be passed as a word is not what one who mistyped it wants to know.
+    let said: Vec<&str> = said.filter(|line| !line.starts_with("tip: to pass ")).collect();
     let line = said.join(" ").replace(" tip: ", "; ").replace(" [possible values:", "; it is one of [possible values:");
     let line = line.strip_prefix("error: ").unwrap_or(&line).replace("possible values: ", "");
     if line.contains(';') { line } else { format!("{line}; `--help` shows what can be given") }

@@ -66,9 +66,9 @@ impl Text {
         (self.indent, self.open) = (indent, false);
     }
 
-    /// An empty line, if there is something before it.
+    /// An empty line, if a paragraph stands before it.
     fn gap(&mut self) {
-        if self.lines.last().is_some_and(|last| !last.is_empty()) {
+        if self.lines.last().is_some_and(|last| last.starts_with(' ')) {
             self.lines.push(String::new());
         }
         self.open = false;
@@ -109,7 +109,7 @@ mod tests {
     fn a_page_is_headings_tags_and_paragraphs_that_stand_in() {
         let page = ".TH bmnic 1\n.SH NAME\nbmnic \\- Drive\n.SH \"SEE ALSO\"\n.TP\n\\fB\\-\\-so\\fR \\fI<N>\\fR\nHow\nmany\n\n\
                     More.\n.br\n\n.br\n\\fIPossible:\\fR\n.RS 14\n.IP \\(bu 2\na: it\\*(Aqs\n.IP \\(bu 2\nb\n.RE\n.PP\nlast\n";
-        let wanted = "NAME\n    bmnic - Drive\n\nSEE ALSO\n\n    --so <N>\n        How many\n\n        More.\n\n        \
+        let wanted = "NAME\n    bmnic - Drive\n\nSEE ALSO\n    --so <N>\n        How many\n\n        More.\n\n        \
                       Possible:\n            - a: it's\n            - b\n\n    last";
         assert_eq!(text(page), wanted);
     }
