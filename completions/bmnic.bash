@@ -1,4 +1,30 @@
+# Has bmnic say what may stand at the cursor, where that is a value; fails elsewhere. $1 is
+# the part of the word behind its last : or =, which is what bash replaces.
+_bmnic_ask() {
+    local line=${COMP_LINE:0:COMP_POINT} words word answer kind
+    read -ra words <<<"$line"
+    [[ $line == *[[:space:]] ]] && words+=("")
+    word=${words[${#words[@]}-1]}
+    mapfile -t answer < <("${words[0]}" completions bash -- "${words[@]}" 2>/dev/null)
+    kind=${answer[0]-}
+    [[ -n $kind ]] || return 1
+    COMPREPLY=("${answer[@]:1}")
+    COMPREPLY=("${COMPREPLY[@]#"${word%"$1"}"}")
+    if [[ $kind == files ]]; then
+        compopt -o filenames 2>/dev/null
+        mapfile -t -O "${#COMPREPLY[@]}" COMPREPLY < <(compgen -f -- "$1")
+    fi
+    if [[ ${#COMPREPLY[@]} -eq 0 ]]; then
+        # An empty answer would have bash offer files.
+        compopt +o default +o bashdefault 2>/dev/null
+    elif [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *[=:] ]]; then
+        compopt -o nospace 2>/dev/null
+    fi
+    return 0
+}
+
 _bmnic() {
+    _bmnic_ask "$2" && return
     local i cur prev opts cmd
     COMPREPLY=()
     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
@@ -58,6 +84,9 @@ _bmnic() {
             bmnic,list)
                 cmd="bmnic__subcmd__list"
                 ;;
+            bmnic,man)
+                cmd="bmnic__subcmd__man"
+                ;;
             bmnic,pktgen)
                 cmd="bmnic__subcmd__pktgen"
                 ;;
@@ -109,6 +138,9 @@ _bmnic() {
             bmnic__subcmd__help,list)
                 cmd="bmnic__subcmd__help__subcmd__list"
                 ;;
+            bmnic__subcmd__help,man)
+                cmd="bmnic__subcmd__help__subcmd__man"
+                ;;
             bmnic__subcmd__help,pktgen)
                 cmd="bmnic__subcmd__help__subcmd__pktgen"
                 ;;
@@ -125,7 +157,7 @@ _bmnic() {
 
     case "${cmd}" in
         bmnic)
-            opts="-q -v -h -V --json --json-lines --quiet --verbose --color --strict --link-wait --trace --help --version bind doctor tune hugepages fwd pktgen capture demo ctl latency throughput compare-dpdk check list emulate completions help"
+            opts="-q -v -h -V --json --json-lines --quiet --verbose --color --strict --link-wait --trace --help --version bind doctor tune hugepages fwd pktgen capture demo ctl latency throughput compare-dpdk check list emulate man completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -771,7 +803,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__help)
-            opts="bind doctor tune hugepages fwd pktgen capture demo ctl latency throughput compare-dpdk check list emulate completions help"
+            opts="bind doctor tune hugepages fwd pktgen capture demo ctl latency throughput compare-dpdk check list emulate man completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -967,6 +999,20 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__help__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        bmnic__subcmd__help__subcmd__man)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1224,6 +1270,32 @@ _bmnic() {
             ;;
         bmnic__subcmd__list)
             opts="-a -q -v -h --all --trace --json --json-lines --quiet --verbose --color --strict --link-wait --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --trace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --link-wait)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        bmnic__subcmd__man)
+            opts="-q -v -h --roff --trace --json --json-lines --quiet --verbose --color --strict --link-wait --help bmnic bind doctor tune hugepages fwd pktgen capture demo ctl latency throughput compare-dpdk check list emulate man completions"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

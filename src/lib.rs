@@ -68,12 +68,15 @@
 //! ```
 //!
 //! `examples/` forwards, captures and generates packets, and reads a multicast group with a
-//! card's time stamps. What these programs use is meant to be used, and changes only with a
-//! version that says so: [`Error`], [`dma::Pool`], [`dma::Batch`], [`dma::Meta`],
-//! [`driver::open`] and what it returns, [`pci::open`], [`emu::Engine`] and [`emu::Spec`],
-//! [`packet`], [`pcap::write`] and [`pcap::read`], [`measure::Clock`], [`measure::Pace`] and
-//! [`measure::Histogram`]. All else that is public is so for the program, its tests, or those who
-//! write drivers and models, and may change with any version.
+//! card's time stamps. What such programs use is promised: it changes only with a version that
+//! says so (semver). These are [`Error`] with its [`Kind`] and [`Remedy`], [`net::MacAddr`],
+//! [`dma::Pool`], [`dma::Batch`] and [`dma::Meta`], [`driver::open`] with its [`driver::Config`] and
+//! what it returns, [`pci::open`] and [`pci::Function`], [`emu::Engine`] and [`emu::Spec`],
+//! [`packet::Filter`], [`packet::build`] and [`packet::values`], [`pcap::write`], [`pcap::read`],
+//! [`pcap::record`] and [`pcap::section`], [`measure::Clock`], [`measure::Pace`],
+//! [`measure::Idle`] and [`measure::Histogram`]. `tests/surface.txt` has each name with its
+//! signature, and a test that fails when one changes. All else that is public is so for the
+//! program, its tests, or those who write drivers and models, and may change with any version.
 //!
 //! # A packet's life
 //!

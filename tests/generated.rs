@@ -4,11 +4,11 @@
 
 use bmnic::cli::{Cli, ENVIRONMENT, EXIT_CODES, examples};
 use clap::{Command, CommandFactory};
-use clap_complete::Shell;
 use clap_mangen::Man;
 use roff::{Roff, bold, roman};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command as Process;
 
 /// The crate's root.
 fn root() -> &'static Path {
@@ -50,15 +50,16 @@ fn definition() -> Command {
 
 #[test]
 fn completions_are_what_the_definition_says() {
-    let script = |shell: Shell, name: &str| {
-        let mut script = Vec::new();
-        clap_complete::generate(shell, &mut Cli::command(), "bmnic", &mut script);
-        (name.to_string(), script)
+    let script = |shell: &str, name: &str| {
+        let printed = Process::new(env!("CARGO_BIN_EXE_bmnic")).args(["completions", shell]).output().unwrap();
+        assert!(printed.status.success() && !printed.stdout.is_empty(), "{shell}");
+        (name.to_string(), printed.stdout)
     };
-    agree(
-        "completions",
-        &[script(Shell::Bash, "bmnic.bash"), script(Shell::Zsh, "_bmnic"), script(Shell::Fish, "bmnic.fish")],
-    );
+    let all = [script("bash", "bmnic.bash"), script("zsh", "_bmnic"), script("fish", "bmnic.fish")];
+    for (name, text) in &all {
+        assert!(String::from_utf8_lossy(text).matches("_bmnic_ask").count() > 1, "{name} does not ask for cards");
+    }
+    agree("completions", &all);
 }
 
 /// A part of `--help` under a heading: a list where its lines begin with a number, which
@@ -86,7 +87,7 @@ fn section(page: &mut Roff, heading: &str, text: &str) {
 fn page(command: Command) -> (String, Vec<u8>) {
     let name = command.get_name().to_owned();
     let several = command.has_subcommands();
-    let man = Man::new(command).manual("bmnic");
+    let man = Man::new(command).manual("bmnic").source(concat!("bmnic ", env!("CARGO_PKG_VERSION")));
     let mut text = Vec::new();
     man.render_title(&mut text).unwrap();
     man.render_name_section(&mut text).unwrap();

@@ -6,6 +6,9 @@ mod fake_sysfs;
 mod terminal;
 
 use fake_sysfs::{Card, PORT, Tree};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use terminal::{Run, Terminal};
 use unicode_width::UnicodeWidthStr;
@@ -107,6 +110,35 @@ fn what_is_said_of_a_machine_fits_the_terminal_and_all_of_it_is_there() {
     // What there is more of is used.
     let lines = |columns| shown(on(&mut bmnic(&["list"]), &tree), columns).lines.len();
     assert!(lines(160) < lines(40), "{} and {}", lines(160), lines(40));
+}
+
+#[test]
+fn a_page_of_the_manual_is_shown_by_man_or_fits_the_terminal() {
+    let folder = tempfile::tempdir().unwrap();
+    let shown = |columns| shown(bmnic(&["man", "capture"]).env("PATH", folder.path()), columns);
+    for columns in WIDTHS {
+        let run = shown(columns);
+        fits(&run, columns, &["man", "capture"]);
+        assert!(run.status.success() && run.lines.starts_with(&["NAME".into()]), "{:?}", run.lines);
+    }
+    // What is called man in the only folder of PATH.
+    let man = |text: &str| {
+        let path = folder.path().join("man");
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    man("#!/bin/sh\necho man $*; /bin/grep -c bmnic.-capture\n");
+    let lines = shown(80).lines;
+    assert_eq!(&lines[0], "man -l -");
+    assert!(lines[1].parse::<u32>().is_ok_and(|lines| lines > 0), "the page is its input: {lines:?}");
+    man("#!/bin/sh\necho this system is minimal >&2; exit 1\n");
+    assert_eq!(&shown(80).lines[0], "NAME");
+
+    let roff = bmnic(&["man", "capture", "--roff"]).output().unwrap();
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("man/bmnic-capture.1");
+    assert!(roff.stdout == fs::read(page).unwrap());
+    let text = String::from_utf8(bmnic(&["man"]).output().unwrap().stdout).unwrap();
+    assert!(text.starts_with("NAME\n    bmnic - ") && !text.contains(['\\', '\x1b']), "{text}");
 }
 
 #[test]

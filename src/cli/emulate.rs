@@ -57,14 +57,14 @@ fn kept(rules: usize) -> Result<()> {
 }
 
 /// A part of a name: how it is written, and what it does.
-struct Part {
-    name: &'static str,
+pub(super) struct Part {
+    pub(super) name: &'static str,
     example: &'static str,
-    text: &'static str,
+    pub(super) text: &'static str,
 }
 
 /// What a port can be plugged into.
-const WIRES: &[Part] = &[
+pub(super) const WIRES: &[Part] = &[
     Part { name: "loop", example: "loop:pause=on", text: "itself: what is sent comes back" },
     Part { name: "peer", example: "peer:a", text: "the other port of this process that says the same" },
     Part { name: "switch", example: "switch:a", text: "the same, with a switch between that others are on" },
@@ -85,7 +85,7 @@ const WIRES: &[Part] = &[
 ];
 
 /// What else can be said of a card.
-const OPTIONS: &[Part] = &[
+pub(super) const OPTIONS: &[Part] = &[
     Part { name: "wire=", example: "wire=loop", text: "what the port is plugged into" },
     Part { name: "queues=", example: "queues=4", text: "receive and transmit queues to use" },
     Part { name: "seed=", example: "seed=7", text: "seed of all that is random" },

@@ -25,7 +25,21 @@ const SAID: [&str; 3] = ["bind", "hugepages", "tune"];
 
 /// Options without a variable: those that write over a file, and `--loop`, which
 /// is a switch in one command and a number in another.
-const NOT: [&str; 9] = ["write", "hgrm", "svg", "html", "raw", "trace", "repair", "report", "loop"];
+const NOT: [&str; 13] = [
+    "write",
+    "hgrm",
+    "hlog",
+    "svg",
+    "html",
+    "raw",
+    "export-csv",
+    "export-markdown",
+    "export-json",
+    "trace",
+    "repair",
+    "report",
+    "loop",
+];
 
 /// Variables that are no options: where the kernel's files are
 /// ([`crate::sys::Roots::from_env`]), which a program that is started here needs too.
@@ -37,8 +51,8 @@ Environment:
   An option that is not given is taken from a variable of its name, BMNIC_DURATION
   for --duration; a switch is 1, true, yes or on, or 0, false, no or off. What is
   given wins, also over the variable of an option that cannot go with it. None
-  have: bind, hugepages and tune, --write, --hgrm, --svg, --html, --raw, --trace,
-  --repair, --report and --loop.";
+  have: bind, hugepages and tune, --write, --hgrm, --hlog, --svg, --html, --raw,
+  --export-csv, --export-markdown, --export-json, --trace, --repair, --report and --loop.";
 
 /// A command line that is not run.
 #[derive(Debug)]
@@ -329,6 +343,25 @@ mod tests {
             assert!(taken(line, &[(name, "1")]).is_empty(), "{name}");
         }
         assert_eq!(taken("bmnic bind --status", &[("BMNIC_JSON", "1")]), ["json"]);
+    }
+
+    /// Options whose file is read.
+    const READ: [&str; 8] = ["payload", "pcap", "schedule", "template", "prepare", "over", "baseline", "replay"];
+
+    #[test]
+    fn no_option_that_writes_a_file_has_a_variable() {
+        let mut command = Cli::command();
+        command.build();
+        let mut files = 0;
+        for subcommand in command.get_subcommands() {
+            for arg in subcommand.get_arguments().filter(|arg| variable(subcommand.get_name(), arg).is_some()) {
+                let long = arg.get_long().unwrap_or_default();
+                let file = arg.get_value_names().unwrap_or_default().iter().any(|name| name.contains("FILE"));
+                assert!(!file || READ.contains(&long), "--{long} writes over a file, or is to be in READ");
+                files += usize::from(file);
+            }
+        }
+        assert!(files >= READ.len(), "{files}");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 pub type Example = (&'static str, &'static str);
 
 /// Those of each subcommand, and first of bmnic itself.
-const EXAMPLES: [(&str, &[Example]); 17] = [
+const EXAMPLES: [(&str, &[Example]); 18] = [
     (
         "bmnic",
         &[
@@ -153,6 +153,14 @@ const EXAMPLES: [(&str, &[Example]); 17] = [
         &[
             ("bmnic demo", "three seconds of it, on emulated 82599"),
             ("bmnic demo emu:x710 -w demo.pcap", "on other cards, and keep the packets"),
+        ],
+    ),
+    (
+        "man",
+        &[
+            ("bmnic man", "bmnic's own page"),
+            ("bmnic man fwd", "that of `bmnic fwd`"),
+            ("bmnic man fwd --roff > bmnic-fwd.1", "as a file, for a package"),
         ],
     ),
     (

@@ -25,6 +25,7 @@ mod environment;
 pub mod examples;
 mod file;
 mod fwd;
+mod habits;
 mod hang;
 mod html;
 mod hugepages;
@@ -33,6 +34,7 @@ mod latency;
 mod lines;
 mod list;
 mod looks;
+mod man;
 mod output;
 mod pktgen;
 mod plot;
@@ -202,6 +204,9 @@ pub enum Command {
     /// List emulated cards, or serve one to another program
     #[command(after_help = examples::text("emulate"))]
     Emulate(emulate::Args),
+    /// Show the page of the manual about bmnic, or about a command
+    #[command(arg = tracing::out_of_place(), after_help = examples::text("man"))]
+    Man(man::Args),
     /// Print the completion script of a shell
     #[command(arg = tracing::out_of_place(), after_help = examples::text("completions"))]
     Completions(completions::Args),
@@ -306,7 +311,8 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&args, &context),
         Command::List(args) => list::run(args, &context),
         Command::Emulate(args) => emulate::run(args, &context),
-        Command::Completions(args) => completions::run(args),
+        Command::Man(args) => man::run(&args),
+        Command::Completions(args) => completions::run(args, &context),
     };
     let whole = crate::pci::trace::whole();
     match (result, whole) {
@@ -359,7 +365,12 @@ fn refuse(refused: Refused, args: &[OsString]) -> ExitCode {
             return ExitCode::from(exit::USAGE);
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => "no command was given; `bmnic --help` names all".into(),
-        _ => one_line(&error.render().to_string()),
+        _ => {
+            let mut definition = Cli::command();
+            definition.build();
+            let command = told.command.as_ref().and_then(|name| definition.find_subcommand(name));
+            habits::line(&error, command).unwrap_or_else(|| one_line(&error.render().to_string()))
+        }
     };
     told.fail(&Error::new(Kind::Usage, line).into())
 }
@@ -383,8 +394,9 @@ fn command_of(args: &[OsString]) -> Option<String> {
 /// clap's message without the usage behind it, on one line.
 fn one_line(message: &str) -> String {
     let words = message.lines().map(str::trim).filter(|line| !line.is_empty());
-    let said: Vec<&str> =
-        words.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more")).collect();
+    let said = words.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
+    // How an option would be passed as a word is not what one who mistyped it wants to know.
+    let said: Vec<&str> = said.filter(|line| !line.starts_with("tip: to pass ")).collect();
     let line = said.join(" ").replace(" tip: ", "; ").replace(" [possible values:", "; it is one of [possible values:");
     let line = line.strip_prefix("error: ").unwrap_or(&line).replace("possible values: ", "");
     if line.contains(';') { line } else { format!("{line}; `--help` shows what can be given") }

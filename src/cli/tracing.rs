@@ -97,6 +97,7 @@ pub fn check(command: &Command) -> Result<()> {
         | Command::CompareDpdk(_)
         | Command::Ctl(_)
         | Command::List(_)
+        | Command::Man(_)
         | Command::Completions(_) => false,
     };
     if opens {
@@ -134,6 +135,7 @@ mod tests {
             &["check"],
             &["list"],
             &["emulate", "82599", "--vfio-user", "socket"],
+            &["man", "fwd"],
             &["completions", "bash"],
         ] {
             let cli = Cli::try_parse_from([&["bmnic"], words, &["--trace", "file"]].concat()).unwrap();
