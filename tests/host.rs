@@ -160,7 +160,7 @@ fn a_trial_that_was_stopped_is_made_again() {
     signal("-STOP");
     std::thread::sleep(Duration::from_millis(100));
     signal("-CONT");
-    lines.for_each(|line| drop(line));
+    lines.for_each(drop);
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && said.contains("stopped and continued once"), "{said}");
