@@ -137,6 +137,18 @@ impl Error {
         Self { kind, message: doing.into(), source: Some(source), remedy: None, reader_left: false }
     }
 
+    /// Memory that the kernel did not give: [`Kind::Memory`], and what holds it back.
+    pub fn memory(doing: impl Into<String>, source: io::Error) -> Self {
+        let hint = "free memory, or let this process have more (`ulimit -v`, its cgroup's memory.max)";
+        Self::io(doing, source).with_kind(Kind::Memory).hint(hint)
+    }
+
+    /// A thread that the kernel did not start, and what holds it back.
+    pub fn thread(doing: impl Into<String>, source: io::Error) -> Self {
+        let hint = "let this user have more of them (`ulimit -u`, pids.max of the cgroup) or more memory (`ulimit -v`)";
+        Self::io(doing, source).hint(hint)
+    }
+
     /// The same error as another kind, where the caller knows better.
     #[must_use]
     pub fn with_kind(mut self, kind: Kind) -> Self {
@@ -158,10 +170,14 @@ impl Error {
         self
     }
 
-    /// The same error with a hint behind it, after a semicolon.
+    /// The same error with a hint behind it, after a semicolon. Where descriptors ran out
+    /// that is what to do something about, whatever they were wanted for.
     #[must_use]
     pub fn hint(mut self, hint: impl fmt::Display) -> Self {
         use fmt::Write;
+        if self.is_out_of_files() {
+            return self;
+        }
         if let Some(source) = self.source.take() {
             // Writing to a String cannot fail.
             let _ = write!(self.message, ": {source}");
@@ -178,7 +194,12 @@ impl Error {
 
     /// What can be done about it with the program, besides what it says.
     pub fn remedy(&self) -> Option<&Remedy> {
-        self.remedy.as_ref()
+        self.remedy.as_ref().filter(|_| !self.is_out_of_files())
+    }
+
+    fn is_out_of_files(&self) -> bool {
+        let number = self.source.as_ref().and_then(io::Error::raw_os_error);
+        matches!(number, Some(libc::EMFILE | libc::ENFILE))
     }
 
     /// What sort of failure this is.
@@ -189,10 +210,12 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.source {
-            Some(source) => write!(f, "{}: {source}", self.message),
-            None => f.write_str(&self.message),
+        f.write_str(&self.message)?;
+        self.source.as_ref().map_or(Ok(()), |source| write!(f, ": {source}"))?;
+        if self.is_out_of_files() {
+            f.write_str("; let this process have more files open at once (`ulimit -n`)")?;
         }
+        Ok(())
     }
 }
 
@@ -203,7 +226,7 @@ impl std::error::Error for Error {}
 impl From<io::Error> for Error {
     fn from(source: io::Error) -> Self {
         let reader_left = source.kind() == io::ErrorKind::BrokenPipe;
-        Error { reader_left, ..Self::io("output", source) }
+        Error { reader_left, ..Self::io("writing to standard output", source) }
     }
 }
 
@@ -225,6 +248,24 @@ mod tests {
         assert!(error.reader_left());
         assert!(!Error::io("asking the peer", pipe()).reader_left(), "a peer is no reader of output");
         assert!(!Error::from(io::Error::from_raw_os_error(libc::ENOSPC)).reader_left());
+    }
+
+    #[test]
+    fn where_descriptors_ran_out_that_is_what_to_mend() {
+        let error = Error::io("making a.pcap", io::Error::from_raw_os_error(libc::EMFILE)).hint("name a folder");
+        let line = "making a.pcap: Too many open files (os error 24); \
+                    let this process have more files open at once (`ulimit -n`)";
+        assert_eq!(error.to_string(), line);
+        assert_eq!(error.with_remedy(Remedy::HugePages(64)).remedy(), None);
+    }
+
+    #[test]
+    fn memory_and_threads_that_are_refused_name_the_limits() {
+        let refused = |number| io::Error::from_raw_os_error(number);
+        let memory = Error::memory("mapping 5 bytes", refused(libc::EAGAIN));
+        assert!(memory.kind() == Kind::Memory && memory.to_string().contains("`ulimit -v`"), "{memory}");
+        let thread = Error::thread("starting a thread", refused(libc::EAGAIN));
+        assert!(thread.kind() == Kind::Io && thread.to_string().contains("`ulimit -u`"), "{thread}");
     }
 
     #[test]

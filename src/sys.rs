@@ -8,6 +8,8 @@
 mod beside;
 pub mod bus;
 mod event;
+#[cfg(feature = "cli")]
+mod heap;
 pub mod link;
 mod memory;
 pub mod net;
@@ -24,6 +26,8 @@ pub mod xdp;
 
 pub use beside::Beside;
 pub use event::{EventFd, adopt_eventfd, has_room, wait_any, wait_readable};
+#[cfg(feature = "cli")]
+pub use heap::Heap;
 pub use memory::*;
 pub use roots::Roots;
 pub use terminal::columns as terminal_columns;

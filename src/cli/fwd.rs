@@ -368,7 +368,7 @@ impl Args {
                     until.counted.store(true, Ordering::Relaxed);
                     // Its own trouble is the smaller one.
                     threads.into_iter().for_each(|thread| drop(thread.join()));
-                    return Err(Error::io("starting a forwarding thread", error).into());
+                    return Err(Error::thread("starting a forwarding thread", error).into());
                 }
             }
         }

@@ -278,6 +278,9 @@ pub mod exit {
 /// Parses the command line, runs it, and says how it went.
 pub fn main() -> ExitCode {
     let started = Instant::now();
+    // A file that reaches its limit (`ulimit -f`) is an error of that file, and no end. A
+    // handler, as programs that are started from here have none.
+    let _ = crate::sys::signals::count(signal_hook::consts::SIGXFSZ, &Default::default());
     let args: Vec<OsString> = std::env::args_os().collect();
     let (cli, taken) = match environment::parse::<Cli>(&args, |name| std::env::var_os(name)) {
         Ok(parsed) => parsed,
@@ -356,8 +359,8 @@ fn refuse(refused: Refused, args: &[OsString]) -> ExitCode {
         let (text, on) = (error.render(), Color::is_on(Screen::stdout()));
         let text = if on { text.ansi().to_string() } else { text.to_string() };
         // Help into a pipe that was closed is not an error.
-        let _ = sys::standard_output().and_then(|mut out| write!(out, "{text}"));
-        return ExitCode::from(exit::DONE);
+        let printed = sys::standard_output().and_then(|mut out| write!(out, "{text}").and_then(|()| out.flush()));
+        return printed.map_or_else(|error| told.fail(&error.into()), |()| ExitCode::from(exit::DONE));
     }
     let line = match error.kind() {
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand if !json => {
@@ -402,6 +405,9 @@ fn one_line(message: &str) -> String {
     if line.contains(';') { line } else { format!("{line}; `--help` shows what can be given") }
 }
 
+/// What becomes of output that cannot be written.
+const UNREAD: &str = "what was to be read there is not whole; give it room, or write elsewhere";
+
 /// How errors are told.
 struct Told {
     /// As documents, and whether of one line.
@@ -422,24 +428,28 @@ impl Told {
         if reader_left {
             return ExitCode::from(exit::DONE);
         }
-        let known = error.downcast_ref::<Error>();
+        // All that is no error of the crate's came of the output.
+        let output = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
+        let output = output.map(|number| Error::from(io::Error::from_raw_os_error(number)).hint(UNREAD));
+        let known = output.as_ref().or_else(|| error.downcast_ref::<Error>());
         let (kind, code) = match (known, error.downcast_ref()) {
             (Some(error), _) => (error.kind().name(), exit::code(error.kind())),
             (None, Some(Interrupted(signal))) => ("interrupted", exit::signal(*signal)),
             (None, None) => ("internal", exit::FAILURE),
         };
+        let message = output.as_ref().map_or_else(|| format!("{error:#}"), Error::to_string);
         let remedy = known.and_then(Error::remedy).map(remedy::words);
         if self.json {
             let document = json!({
                 "schema": output::SCHEMA,
                 "command": self.command,
-                "error": { "kind": kind, "message": format!("{error:#}"), "remedy": remedy },
+                "error": { "kind": kind, "message": message, "remedy": remedy },
                 "exit": code,
             });
             output::error(&document, self.lines);
         } else {
             let remedy = remedy.map_or(String::new(), |words| format!("; {words}"));
-            output::complain("bmnic:", Tone::Bad, format_args!("{error:#}{remedy}"));
+            output::complain("bmnic:", Tone::Bad, format_args!("{message}{remedy}"));
         }
         ExitCode::from(code)
     }

@@ -380,9 +380,10 @@ impl Session {
         self.taps.first()?.as_ref()
     }
 
-    /// To be called when the run is over: prints violations with `-v`, and
-    /// fails for them with `--strict`, or if the card is strict.
+    /// To be called when the run is over: says whether it was stopped, prints violations
+    /// with `-v`, and fails for them with `--strict`, or if the card is strict.
     pub fn check(&self, output: &Output) -> anyhow::Result<()> {
+        self.stop.stopped().iter().for_each(|stopped| output.warn(stopped));
         for (device, rule, times) in self.violations() {
             output.detail(format_args!("{device}: the driver broke a rule {times} times: {rule}"))?;
         }

@@ -2,13 +2,14 @@
 //!
 //! The first SIGINT or SIGTERM asks for a clean end with its summary; one of either
 //! that comes later ends the program on the spot. SIGUSR1 asks for the figures now.
-//! The handlers only set flags; a poll loop reads one of them, relaxed. A card that is
+//! The handlers only set flags; a poll loop reads one of them, relaxed. SIGCONT is counted:
+//! a run that was stopped (Ctrl-Z, SIGSTOP) says so ([`Stop::stops`]). A card that is
 //! taken away ends a run in the same way ([`Stop::lose`]).
 
 use super::Outcome;
 use crate::error::{Error, Kind, Result};
 use crate::sys::signals;
-use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGCONT, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::flag;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -21,6 +22,7 @@ pub struct Stop {
     why: Arc<AtomicUsize>,
     print: Arc<AtomicBool>,
     dry: Arc<AtomicBool>,
+    stops: Arc<AtomicUsize>,
     /// What became of a card, if that ended it.
     lost: Arc<OnceLock<(Kind, String)>>,
 }
@@ -35,6 +37,7 @@ impl Stop {
         let failed = |e| Error::io("installing signal handlers", e);
         signals::ends(&[SIGINT, SIGTERM], &stop.why).map_err(failed)?;
         flag::register(SIGUSR1, Arc::clone(&stop.print)).map_err(failed)?;
+        signals::count(SIGCONT, &stop.stops).map_err(failed)?;
         Ok(stop)
     }
 
@@ -84,6 +87,23 @@ impl Stop {
             0 | ENDED => None,
             signal => i32::try_from(signal).ok(),
         }
+    }
+
+    /// How often the whole program was stopped and continued.
+    pub fn stops(&self) -> usize {
+        self.stops.load(Ordering::Relaxed)
+    }
+
+    /// What that means for its figures, if it was.
+    pub fn stopped(&self) -> Option<String> {
+        let times = match self.stops() {
+            0 => return None,
+            1 => "once".to_string(),
+            times => format!("{times} times"),
+        };
+        Some(format!(
+            "this program was stopped and continued {times} (Ctrl-Z, SIGSTOP): rates, gaps and the longest times have that in them; run it again"
+        ))
     }
 
     /// Whether SIGUSR1 came since this was last asked.
@@ -162,6 +182,16 @@ mod tests {
         let told = stop.judge(limits).unwrap_err().downcast::<Error>().unwrap();
         assert_eq!(told.kind(), Kind::Gone);
         assert!(told.to_string().starts_with("0000:03:00.0: the card is gone: "), "{told}");
+    }
+
+    #[test]
+    fn a_run_that_was_stopped_says_how_often() {
+        let stop = Stop::default();
+        assert_eq!(stop.stopped(), None);
+        for said in ["continued once (", "continued 2 times ("] {
+            stop.stops.fetch_add(1, Ordering::Relaxed);
+            assert!(stop.stopped().unwrap().contains(said));
+        }
     }
 
     #[test]

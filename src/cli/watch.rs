@@ -25,11 +25,13 @@ impl Watch {
         if cards.iter().all(|card| card.alarms().is_empty()) {
             return Ok(None);
         }
-        let failed = |e| Error::io("starting the thread that watches the cards", e);
+        const DOING: &str = "starting the thread that watches the cards";
+        let failed = |e| Error::io(DOING, e);
         let over = Arc::new(EventFd::new().map_err(failed)?);
         let (cards, stop, told) = (cards.to_vec(), stop.clone(), Arc::clone(&over));
         let body = move || sleep(&cards, &stop, &told);
-        let thread = thread::Builder::new().name("watch".into()).spawn(body).map_err(failed)?;
+        let thread = thread::Builder::new().name("watch".into()).spawn(body);
+        let thread = thread.map_err(|e| Error::thread(DOING, e))?;
         Ok(Some(Watch { over, thread: Some(thread) }))
     }
 }

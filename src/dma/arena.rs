@@ -70,7 +70,7 @@ impl Arena {
         let physical = addressing == Addressing::Physical;
         let piece = Piece::new(len, node, !physical, &map_anonymous, &GIANTS).map_err(|error| {
             if !physical {
-                return Error::io(format!("mapping {len} bytes"), error).with_kind(Kind::Memory);
+                return Error::memory(format!("mapping {len} bytes for packets"), error);
             }
             let pages = len.div_ceil(HUGE);
             Error::io(format!("mapping {pages} huge pages of 2 MiB"), error)

@@ -332,6 +332,24 @@ mod tests {
     }
 
     #[test]
+    fn where_huge_pages_run_out_in_the_middle_the_rest_is_of_small_ones_or_refused() {
+        let left = RefCell::new(2 * HUGE);
+        let map = |len: usize, page: PageSize, _: Option<u16>| match page {
+            PageSize::Huge if len <= *left.borrow() => {
+                *left.borrow_mut() -= len;
+                map_anonymous(len, PageSize::Small, None)
+            }
+            PageSize::Small => map_anonymous(len, page, None),
+            _ => Err(io::Error::from_raw_os_error(libc::ENOMEM)),
+        };
+        let giants = Mutex::new(Vec::new());
+        let sizes = [true, true].map(|small| Piece::new(HUGE + 1, None, small, &map, &giants).unwrap().page);
+        assert_eq!(sizes, [PageSize::Huge, PageSize::Small]);
+        let physical = Piece::new(HUGE + 1, None, false, &map, &giants).unwrap_err();
+        assert_eq!(physical.raw_os_error(), Some(libc::ENOMEM));
+    }
+
+    #[test]
     fn every_run_has_the_address_of_its_own_page() {
         let left = RefCell::new(1);
         let piece =

@@ -49,7 +49,8 @@ pub fn watch(quiet: &Cpus, time: Duration, goes_on: &(dyn Fn() -> bool + Sync)) 
         jitter
     };
     // A thread of its own, as where it runs must not change where others do.
-    thread::scope(|scope| scope.spawn(thread).join()).unwrap_or_default()
+    // Where it cannot be had, nothing was watched, and that is said.
+    thread::scope(|scope| thread::Builder::new().spawn_scoped(scope, thread).ok()?.join().ok()).unwrap_or_default()
 }
 
 /// The row that a gap belongs in.

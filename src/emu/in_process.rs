@@ -31,10 +31,11 @@ pub(super) use self::slot::Slot;
 pub use self::tap::Tap;
 use super::wire::{Counters, Note, Patch};
 use super::{Card, Picos, Spec, build};
-use crate::error::Result;
+use crate::error::{Error, Result};
 pub use crate::pci::trace::Access;
 use crate::pci::{Function, Id};
 use crate::sys;
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle, Thread};
@@ -51,6 +52,9 @@ pub enum Drive {
 
 /// Virtual time that a register access takes: that of a trapped one.
 const ACCESS: Picos = 5_000_000;
+
+/// Bytes that the registers of no card exceed.
+const REGISTERS: usize = 16 << 20;
 
 /// An idle engine spins for this long, then lets others run.
 const SPIN: Picos = 20_000_000;
@@ -76,6 +80,8 @@ const TRACE_MAX: usize = 1 << 20;
 pub struct Engine {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
+    /// Why there is no thread, though there should be one.
+    refused: Option<i32>,
 }
 
 struct Shared {
@@ -137,14 +143,17 @@ impl Engine {
             turns: AtomicU64::new(0),
             thread: OnceLock::new(),
         });
-        Self { shared, thread: None }.started(drive)
+        Self { shared, thread: None, refused: None }.started(drive)
     }
 
     fn started(mut self, drive: Drive) -> Self {
         if drive == Drive::Thread {
             let shared = Arc::clone(&self.shared);
-            // Without a thread nothing would ever move: let the caller step.
-            self.thread = thread::Builder::new().name("emu".into()).spawn(move || shared.run()).ok();
+            match thread::Builder::new().name("emu".into()).spawn(move || shared.run()) {
+                Ok(thread) => self.thread = Some(thread),
+                // Without it nothing would ever move: a card that is plugged in says so.
+                Err(error) => self.refused = Some(error.raw_os_error().unwrap_or(libc::EAGAIN)),
+            }
         }
         self
     }
@@ -161,6 +170,12 @@ impl Engine {
 
     /// Plugs a card in, for an attachment that brings the driver's accesses to it.
     pub(super) fn plug(&self, spec: &Spec) -> Result<(Slot, Tap)> {
+        if let Some(number) = self.refused {
+            let refused = io::Error::from_raw_os_error(number);
+            return Err(Error::thread("starting the thread that plays emulated cards", refused));
+        }
+        // The models take it for granted that there is memory for their registers.
+        sys::has_room_for(REGISTERS).map_err(|e| Error::memory("mapping memory for a card's registers", e))?;
         let wire = spec.open_wire(&mut lock(&self.shared.patch))?;
         let mut card = Card::new(build(spec, wire)?);
         let profile = *card.profile();

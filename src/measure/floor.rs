@@ -154,7 +154,7 @@ fn exchange(clock: &Clock, cores: [usize; 2], bytes: usize, patience: Duration) 
     let (there, back) = (Lane::new(bytes), Lane::new(bytes));
     let stop = AtomicBool::new(false);
     let histogram = thread::scope(|scope| {
-        let echo = scope.spawn(|| {
+        let echo = thread::Builder::new().spawn_scoped(scope, || {
             if sys::set_affinity(&[cores[1]]).is_err() {
                 stop.store(true, Ordering::Relaxed);
             }
@@ -164,15 +164,18 @@ fn exchange(clock: &Clock, cores: [usize; 2], bytes: usize, patience: Duration) 
                 sequence += 1;
             }
         });
-        let ping = scope.spawn(|| {
+        let ping = thread::Builder::new().spawn_scoped(scope, || {
             let placed = sys::set_affinity(&[cores[0]]).is_ok();
             let histogram = placed.then(|| ping(clock, &there, &back, &stop, patience));
             stop.store(true, Ordering::Relaxed);
             histogram
         });
-        let histogram = ping.join().ok().flatten();
-        let _ = echo.join();
-        histogram
+        let (Ok(_echo), Ok(ping)) = (echo, ping) else {
+            // The one that is there waits for the other.
+            stop.store(true, Ordering::Relaxed);
+            return None;
+        };
+        ping.join().ok().flatten()
     });
     histogram.filter(|histogram| !histogram.is_empty())
 }

@@ -51,7 +51,7 @@ pub use turner::Turner;
 
 use super::record::{Format, Record};
 use crate::dma::Lot;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::sys;
 use chunk::Chunk;
 use series::Place;
@@ -228,7 +228,7 @@ impl Recorder {
             now: Box::new(now),
         };
         let mut ring = layout.ring.into_iter().map(|lots| lots.into_iter().filter(|lot| lot.len() >= CHUNK));
-        let holding = |e| Error::io("mapping memory for packets", e).with_kind(Kind::Memory);
+        let holding = |e| Error::memory("mapping memory for packets", e);
         let mut all: Vec<Vec<Chunk>> = Vec::new();
         let mut pages = Vec::new();
         // Two at least: one fills while the other is written.
@@ -428,7 +428,7 @@ fn apart(writer: Writer, chunks: &[usize]) -> Result<(Vec<Way>, Option<JoinHandl
     let thread = std::thread::Builder::new()
         .name("writer".into())
         .spawn(move || writer.run(&incoming, &outgoing))
-        .map_err(|e| Error::io("starting the thread that writes", e))?;
+        .map_err(|e| Error::thread("starting the thread that writes", e))?;
     let ways = empty.into_iter().map(|empty| Way::Thread { full: full.clone(), empty }).collect();
     Ok((ways, Some(thread)))
 }

@@ -81,7 +81,9 @@ impl Door {
         fs::set_permissions(&door.path, Permissions::from_mode(mode)).map_err(doing)?;
         let (listener, closing) = (Arc::clone(&door.listener), Arc::clone(&door.closing));
         let serve = move || serve(&listener, &memory, &closing);
-        door.thread = Some(thread::Builder::new().name("publish".into()).spawn(serve).map_err(doing)?);
+        let thread = thread::Builder::new().name("publish".into()).spawn(serve);
+        let starting = |e| Error::thread(format!("ring {name}: starting the thread that lets readers in"), e);
+        door.thread = Some(thread.map_err(starting)?);
         Ok(door)
     }
 

@@ -17,6 +17,14 @@ pub fn page_size() -> usize {
     *BYTES.get_or_init(ask)
 }
 
+/// Whether `len` bytes more can be mapped now. None stay so.
+///
+/// # Errors
+/// Why not.
+pub fn has_room_for(len: usize) -> io::Result<()> {
+    memmap2::MmapMut::map_anon(len).map(drop)
+}
+
 /// A file of `len` zeroes that is memory and has no name.
 pub fn memory_file(len: u64) -> io::Result<File> {
     // SAFETY: the name is a string that lives through the call.

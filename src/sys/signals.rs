@@ -37,6 +37,20 @@ pub fn ends(signals: &[i32], why: &Arc<AtomicUsize>) -> io::Result<()> {
     Ok(())
 }
 
+/// From now on each `signal` that comes adds one to `times`.
+///
+/// # Errors
+/// What the kernel says to a handler.
+pub fn count(signal: i32, times: &Arc<AtomicUsize>) -> io::Result<()> {
+    let times = Arc::clone(times);
+    let handler = move || {
+        times.fetch_add(1, Ordering::Relaxed);
+    };
+    // SAFETY: a handler may use atomics (signal-safety(7)); this one does nothing else,
+    // and cannot panic.
+    unsafe { low_level::register(signal, handler) }.map(drop)
+}
+
 /// Signals that one may be behind with.
 const NOTES: usize = 256;
 

@@ -143,14 +143,16 @@ impl Control {
         turner: Option<Turner>,
         stop: &Stop,
     ) -> Result<Control> {
-        let doing = |e| Error::io("starting the thread that listens to bmnic ctl", e);
+        const DOING: &str = "starting the thread that listens to bmnic ctl";
+        let doing = |e| Error::io(DOING, e);
         name.listener.set_nonblocking(true).map_err(doing)?;
         let over = Arc::new(EventFd::new().map_err(doing)?);
         let (told, listener) = (Arc::clone(&over), Arc::clone(&name.listener));
         let (board, stop, first) = (Arc::clone(board), stop.clone(), filter.to_string());
         let mut server = Server { desk, board, turner, stop, first, started: Instant::now() };
         let body = move || server.listen(&listener, &told);
-        let thread = thread::Builder::new().name("control".into()).spawn(body).map_err(doing)?;
+        let thread = thread::Builder::new().name("control".into()).spawn(body);
+        let thread = thread.map_err(|e| Error::thread(DOING, e))?;
         Ok(Control { name: Some(name), over, thread: Some(thread) })
     }
 }

@@ -53,7 +53,7 @@ pub fn run(
         match thread::Builder::new().name(name).spawn(move || receiver.run(done)) {
             Ok(thread) => threads.push(thread),
             Err(e) => {
-                failed.get_or_insert(Error::io("starting a thread that receives", e));
+                failed.get_or_insert(Error::thread("starting a thread that receives", e));
                 session.stop.end();
             }
         }

@@ -41,10 +41,16 @@ impl<'a> Log<'a> {
     /// Runs `row`, whose intervals are written meanwhile, each with `tag` if there is one.
     pub fn during<T>(&mut self, clock: &Clock, tag: Option<&str>, row: impl FnOnce(Option<Intervals>) -> T) -> T {
         let (ours, written) = Intervals::new(clock, self.every, self.intended);
-        thread::scope(|scope| {
-            scope.spawn(move || self.write_all(clock, tag, &written));
-            row(Some(ours))
-        })
+        let (mut refused, log) = (None, &mut *self);
+        let row = thread::scope(|scope| {
+            let writing = thread::Builder::new().spawn_scoped(scope, move || log.write_all(clock, tag, &written));
+            refused = writing.err();
+            row(refused.is_none().then_some(ours))
+        });
+        if let Some(error) = refused {
+            self.failed.get_or_insert(Error::thread("starting the thread that writes the interval log", error));
+        }
+        row
     }
 
     fn write_all(&mut self, clock: &Clock, tag: Option<&str>, written: &Written) {

@@ -92,7 +92,7 @@ impl Answers {
             answered
         };
         let thread = thread::Builder::new().name("respond".into()).spawn(body);
-        thread.map_err(|error| Error::io("starting a thread that answers", error))
+        thread.map_err(|error| Error::thread("starting a thread that answers", error))
     }
 
     /// Answers until the run ends, or its time is over.

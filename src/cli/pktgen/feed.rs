@@ -186,7 +186,7 @@ impl Feed {
         let body = move || read(file, loops, &to_sender, &to_reader);
         let thread = thread::Builder::new().name("recording".into()).spawn(body);
         // It ends when nobody wants its parts any more, or with the program.
-        thread.map_err(|error| Error::io("starting a thread that reads the recording", error))?;
+        thread.map_err(|error| Error::thread("starting a thread that reads the recording", error))?;
         Ok((Feed { ready, rest: Some(Rest { full, empty }) }, Known { facts, whole }))
     }
 

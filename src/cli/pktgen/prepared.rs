@@ -137,7 +137,7 @@ pub fn run(args: &Args, path: &Path, context: &Context, output: &Output) -> anyh
         result
     };
     let thread = thread::Builder::new().name("pktgen".into()).spawn(body);
-    let thread = thread.map_err(|error| Error::io("starting a thread that fires", error))?;
+    let thread = thread.map_err(|error| Error::thread("starting a thread that fires", error))?;
     for look in Looks::new(&session, &ended, Duration::from_secs(1)).at_most(limits.duration) {
         if let Look::Figures { asked: true, .. } = look
             && own

@@ -193,7 +193,7 @@ fn spawn(
                 stop.end();
                 // Its own trouble is the smaller one.
                 threads.into_iter().for_each(|thread| drop(thread.join()));
-                return Err(Error::io("starting a thread that sends", error));
+                return Err(Error::thread("starting a thread that sends", error));
             }
         }
     }

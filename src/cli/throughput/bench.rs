@@ -249,12 +249,19 @@ impl Bench<'_> {
     /// One trial: sends on the first port, receives on the last.
     fn flood(&self, plan: Plan, session: &mut Session) -> Result<Flooded> {
         let length = plan.duration;
-        let flood = Flood::new(self.clock, self.pool, plan, || self.stop.requested())?;
-        // The rows of a sweep differ in nothing but the number.
-        let (report, by_queue) = match self.args.flows() {
-            1 => circuit::run(session, flood).map(|report| (report, Vec::new())),
-            _ => circuit::run_on(session, self.queues.into(), flood),
-        }?;
+        let (report, by_queue) = loop {
+            let stops = self.stop.stops();
+            let flood = Flood::new(self.clock, self.pool, plan.clone(), || self.stop.requested())?;
+            // The rows of a sweep differ in nothing but the number.
+            let flooded = match self.args.flows() {
+                1 => circuit::run(session, flood).map(|report| (report, Vec::new())),
+                _ => circuit::run_on(session, self.queues.into(), flood),
+            }?;
+            // What was stopped meanwhile (Ctrl-Z) had less time than it counts: it is made again.
+            if self.stop.stops() == stops || self.stop.requested() {
+                break flooded;
+            }
+        };
         self.live.advance(steps(length));
         session.intact()?;
         // What is in the ring for good is neither sent nor lost, and the next trial has no ring.

@@ -45,7 +45,7 @@ pub fn run(machine: &Machine, command: &mut Command, mut each: impl FnMut(Pid) +
     thread::scope(|scope| {
         let mut tracer = Tracer::start(machine, command)?;
         let (pid, ended) = (tracer.pid(), &ended);
-        scope.spawn(move || {
+        let tending = thread::Builder::new().spawn_scoped(scope, move || {
             let mut last = false;
             while !last {
                 thread::sleep(ROUND);
@@ -55,6 +55,10 @@ pub fn run(machine: &Machine, command: &mut Command, mut each: impl FnMut(Pid) +
                 each(pid);
             }
         });
+        if let Err(error) = tending {
+            tracer.end();
+            return Err(Error::thread("starting the thread that looks after emulated cards", error));
+        }
         let end = tracer.run();
         ended.store(true, Ordering::Release);
         end
@@ -95,6 +99,12 @@ impl<'m> Tracer<'m> {
         self.main
     }
 
+    /// Ends the program.
+    fn end(&self) {
+        // It may be gone already.
+        let _ = trace::kill(self.main, libc::SIGKILL);
+    }
+
     /// Lets the program run until it ends.
     fn run(&mut self) -> Result<Ended> {
         let watching = |e| Error::io("watching the program", e);
@@ -133,8 +143,7 @@ impl<'m> Tracer<'m> {
                     // Killed while it was looked at.
                     Err(error) if error.kind() == Kind::Gone => continue,
                     Err(error) => {
-                        // It may be gone already.
-                        let _ = trace::kill(self.main, libc::SIGKILL);
+                        self.end();
                         return Err(error);
                     }
                 },

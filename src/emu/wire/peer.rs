@@ -37,7 +37,7 @@ impl Crossover {
     /// # Errors
     /// [`Kind::Memory`](crate::Kind::Memory) if there is none.
     pub fn new() -> Result<Self> {
-        let map = MmapMut::map_anon(2 * LANE).map_err(|e| Error::io("memory for a wire", e))?;
+        let map = MmapMut::map_anon(2 * LANE).map_err(|e| Error::memory("mapping memory for a wire", e))?;
         Ok(Crossover { map: Arc::new(map.into()), taken: Arc::default() })
     }
 
