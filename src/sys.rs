@@ -7,6 +7,8 @@
 
 mod beside;
 pub mod bus;
+#[cfg(feature = "cli")]
+pub mod confine;
 mod event;
 pub mod link;
 mod memory;

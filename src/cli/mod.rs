@@ -39,6 +39,7 @@ mod plot;
 mod ports;
 mod progress;
 mod remedy;
+pub mod sandbox;
 mod screen;
 mod session;
 mod share;
