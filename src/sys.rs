@@ -15,6 +15,7 @@ mod memory;
 pub mod net;
 pub mod packet;
 mod roots;
+pub mod shared;
 #[cfg(feature = "cli")]
 pub mod signals;
 #[cfg(target_arch = "x86_64")]
