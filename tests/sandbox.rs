@@ -227,7 +227,7 @@ fn each_command_has_given_its_rights_up_in_all_threads_and_ends_as_it_would() {
         &["capture", "-d", "300s", "--publish", &name, "-q"],
         &["fwd", "-d", "300s"],
         &["pktgen", "-r", "10k", "-d", "300s"],
-        &["pktgen", "--respond", "only", "-i", "emu:82599,wire=source:rate=1k", "-d", "300s"],
+        &["pktgen", "--respond=only", "-i", "emu:82599,wire=source:rate=1k", "-d", "300s"],
         &["latency", "-d", "300s", "--html", &html],
         &["throughput", "--sizes", "64", "--trial", "300s"],
     ] {

@@ -172,9 +172,9 @@ mod tests {
         symlink("../there/file", here.join("link")).unwrap();
         assert_eq!(places(Path::new("-")), Vec::<PathBuf>::new());
         assert_eq!(places(Path::new("/dev/null")), [PathBuf::from("/dev/null")], "and not all of /dev");
-        assert_eq!(places(&here.join("new")), [here.clone()]);
+        assert_eq!(places(&here.join("new")), [here.as_path()]);
         assert_eq!(places(Path::new("new")), [PathBuf::from(".")]);
-        assert_eq!(places(&here.join("%d/%H.pcap")), [here.clone()]);
+        assert_eq!(places(&here.join("%d/%H.pcap")), [here.as_path()]);
         let leads: Vec<PathBuf> =
             places(&here.join("link")).iter().map(|folder| folder.canonicalize().unwrap()).collect();
         assert_eq!(leads, [here.clone(), there.clone()], "a link to what is not there yet");

@@ -78,8 +78,9 @@ impl Confinement {
         let ruleset = landlock.map_or(Ok(None), |_| self.ruleset())?;
         let filter = self.calls.filter()?;
         let keep = self.capabilities.iter().filter(|&&number| number < 64).fold(0, |set, number| set | 1_u64 << number);
-        let order = Order { ruleset: ruleset.as_ref().map_or(-1, AsRawFd::as_raw_fd), keep };
-        let threads = in_all_threads(&order)?;
+        // It stays, for a thread that comes too late to it.
+        let order = Box::leak(Box::new(Order { ruleset: ruleset.as_ref().map_or(-1, AsRawFd::as_raw_fd), keep }));
+        let threads = in_all_threads(order)?;
         let calls = filter.as_ref().map_or(Ok(false), calls::allow)?;
         Ok(Confined { landlock: ruleset.and(landlock), calls, threads })
     }
@@ -186,7 +187,7 @@ extern "C" fn on_signal(_signal: libc::c_int, info: *mut libc::siginfo_t, _conte
     const SI_TKILL: libc::c_int = -6;
     // SAFETY: the kernel gives a handler of this kind what the signal was sent by.
     let ours = unsafe { (*info).si_code == SI_TKILL && (*info).si_pid() == libc::getpid() };
-    // SAFETY: null, or the order of the thread that waits in in_all_threads until this one is done.
+    // SAFETY: null, or an order, which is never freed.
     let Some(order) = (unsafe { ORDER.load(Ordering::Acquire).as_ref() }).filter(|_| ours) else { return };
     // SAFETY: the errno of this thread, which is what the code that was interrupted finds.
     let errno = unsafe { libc::__errno_location() };
@@ -201,7 +202,7 @@ extern "C" fn on_signal(_signal: libc::c_int, info: *mut libc::siginfo_t, _conte
 }
 
 /// Has each thread of this process do it, this one last; how many threads they are.
-fn in_all_threads(order: &Order) -> io::Result<usize> {
+fn in_all_threads(order: &'static Order) -> io::Result<usize> {
     static TURN: Mutex<()> = Mutex::new(());
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let signal = libc::SIGRTMAX();
@@ -218,8 +219,8 @@ fn in_all_threads(order: &Order) -> io::Result<usize> {
     // SAFETY: the handler makes system calls and uses atomics only (signal-safety(7)).
     check(unsafe { libc::sigaction(signal, &raw const action, &raw mut before) })?;
     let told = tell_all(signal, &mut known);
+    ORDER.store(ptr::null_mut(), Ordering::Release);
     if told.is_ok() {
-        ORDER.store(ptr::null_mut(), Ordering::Release);
         // SAFETY: what was there before, which no thread has the signal pending for.
         check(unsafe { libc::sigaction(signal, &raw const before, ptr::null_mut()) })?;
     }
