@@ -142,7 +142,8 @@
 //! the register ([`driver::wait`]). That it stays: a card that is pulled, or that the kernel
 //! wants back, ends the run with its summary ([`pci::Alarm`]). The peer behind a cable or a socket. The
 //! files that are replayed. The machine: a figure is printed with what it was
-//! measured on and what disturbed it ([`measure`]).
+//! measured on and what disturbed it ([`measure`]). Itself: once a command has opened what it
+//! needs it gives up the rights that it had for it (`cli::sandbox`, `sys::confine`).
 //!
 //! # To add a family
 //!

@@ -7,6 +7,8 @@
 
 mod beside;
 pub mod bus;
+#[cfg(feature = "cli")]
+pub mod confine;
 mod event;
 #[cfg(feature = "cli")]
 mod heap;
@@ -15,6 +17,7 @@ mod memory;
 pub mod net;
 pub mod packet;
 mod roots;
+pub mod shared;
 #[cfg(feature = "cli")]
 pub mod signals;
 #[cfg(target_arch = "x86_64")]

@@ -45,6 +45,7 @@ use super::account::LossLimit;
 use super::args::{DevicesArg, Rings, RunLength};
 use super::cores::{self, Cores};
 use super::output::{self, Output};
+use super::sandbox::Sandbox;
 use super::session::{DEFAULT_DURATION, Defaults, Session};
 use super::share::{Left, Share};
 use super::signal::{Interrupted, Stop};
@@ -209,6 +210,8 @@ pub struct Args {
     length: RunLength,
     #[command(flatten)]
     rings: Rings,
+    #[command(flatten)]
+    sandbox: Sandbox,
 }
 
 /// The help of --rxd: as short as rings of others are, they would lose what comes while the
@@ -245,7 +248,7 @@ pub fn run(mut args: Args, context: &Context) -> anyhow::Result<Outcome> {
     args.check_ring(named.is_some(), &context.roots)?;
     if let Some(path) = file {
         if args.guard {
-            guard::stand(path, args.format.unwrap_or_default(), args.files.is_packed(path))?;
+            guard::stand(path, args.format.unwrap_or_default(), args.files.is_packed(path), args.sandbox, context)?;
             return Ok(Outcome::Done);
         }
         if args.repair {
@@ -332,6 +335,7 @@ pub fn run(mut args: Args, context: &Context) -> anyhow::Result<Outcome> {
             orders: desk.post(),
         });
     }
+    args.sandbox.enter(args.keeps(file)?, &session, &context.roots, &output)?;
     let empty = Counted::now(&session, &mut nics)?;
     for Receiver { pool, queues, .. } in &mut receivers {
         queues.iter_mut().try_for_each(|queue| queue.fill(pool))?;

@@ -1,6 +1,7 @@
 //! A file of results, which is opened before the run and written after it.
 
 use crate::error::{Error, Kind, Result};
+use crate::sys::shared;
 use std::fs::{File, Metadata};
 use std::io::{BufWriter, Write};
 use std::os::unix::fs::MetadataExt;
@@ -20,8 +21,7 @@ impl<'a> Destination<'a> {
     pub fn create(path: &'a Option<PathBuf>) -> Result<Option<Self>> {
         let Some(path) = path.as_deref() else { return Ok(None) };
         // Not truncated yet: a run that fails leaves the results of the last one.
-        let file = File::options().write(true).create(true).truncate(false).open(path);
-        let file = file.map_err(|e| Error::io(format!("creating {}", path.display()), e))?;
+        let file = shared::create(path, false).map_err(|e| Error::io(format!("creating {}", path.display()), e))?;
         Ok(Some(Destination { path, file }))
     }
 

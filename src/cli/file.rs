@@ -1,7 +1,7 @@
 //! A file that is whole or not there: it is written under another name beside its own.
 
 use crate::error::{Error, Kind, Result};
-use crate::sys::Beside;
+use crate::sys::{Beside, shared};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -28,7 +28,12 @@ impl NewFile {
             return Err(Error::new(Kind::Usage, format!("'{}' is no name for a file", path.display())));
         }
         // What a link leads to is written, not the link.
-        let whole = fs::canonicalize(path).or_else(|_| leads_to(path)).unwrap_or_else(|_| path.to_path_buf());
+        let whole = match shared::leads(path) {
+            Ok(true) => fs::canonicalize(path).or_else(|_| leads_to(path)),
+            Ok(false) => Ok(path.to_path_buf()),
+            Err(planted) => Err(planted),
+        };
+        let whole = whole.map_err(|e| Error::io(format!("creating {}", path.display()), e))?;
         let device = match fs::metadata(&whole) {
             Ok(there) if !there.is_file() => OpenOptions::new().write(true).open(&whole).map(Some),
             // It does not stay: of a run that is killed nothing is left.

@@ -28,6 +28,7 @@ use super::cores::{self, Cores};
 use super::hang;
 use super::looks::{Look, Looks};
 use super::output::Output;
+use super::sandbox::{Keeps, Sandbox};
 use super::session::{DEFAULT_DURATION, Defaults, Session};
 use super::share::Left;
 use super::signal::Ending;
@@ -127,6 +128,8 @@ pub struct Args {
     length: RunLength,
     #[command(flatten)]
     rings: Rings,
+    #[command(flatten)]
+    sandbox: Sandbox,
 }
 
 /// How packets are waited for.
@@ -171,6 +174,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     if args.wait == WaitArg::Poll {
         threads.warn(&output);
     }
+    args.sandbox.enter(Keeps::default(), &session, &context.roots, &output)?;
     let mut report =
         args.forward(&session, context, &output, &mut nics, threads, limits).map_err(|error| session.blame(error))?;
     drop(nics);

@@ -23,6 +23,7 @@ use super::circuit::{self, Circuit};
 use super::hang;
 use super::output::{self, Output};
 use super::progress::Goal;
+use super::sandbox::{Keeps, Sandbox};
 use super::session::DEFAULT_DURATION;
 use super::units;
 use super::{Context, Outcome};
@@ -88,6 +89,8 @@ pub struct Args {
     headline: Headline,
     #[command(flatten)]
     files: files::Wanted,
+    #[command(flatten)]
+    sandbox: Sandbox,
 }
 
 /// Which ways of frames to the card are measured.
@@ -197,6 +200,8 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     let rates = cases.iter().map(|case| args.asked.rate(case, speed)).collect::<Result<Vec<_>>>()?;
     let raw = files.samples(&rates, limits.count, limits.duration)?;
     let pool = circuit::filled_pool(&mut session, 1)?;
+    let keeps = Keeps { made: args.files.made_later(), ..Keeps::default() };
+    args.sandbox.enter(keeps, &session, &context.roots, &output)?;
     let own = circuit::run(&mut session, Empty::new(&clock, &pool)?)?;
     let bench = Bench { circuit: &args.circuit, clock: &clock, pool: &pool, limits, warm_up: args.warmup };
     let live = output.bar(expected(&rates, &limits, args.warmup).map_or(Goal::Open, Goal::Time));

@@ -41,6 +41,7 @@ mod plot;
 mod ports;
 mod progress;
 mod remedy;
+pub mod sandbox;
 mod screen;
 mod session;
 mod share;

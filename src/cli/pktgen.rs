@@ -31,6 +31,7 @@ use super::args::{DeviceArg, Limits, Rings, RunLength};
 use super::cores::{self, Cores};
 use super::hang;
 use super::output::{self, Output};
+use super::sandbox::{Keeps, Sandbox};
 use super::session::{DEFAULT_DURATION, Defaults, NOMINAL_SPEED, Session};
 use super::units::{self, Rate};
 use super::{Context, Outcome};
@@ -133,6 +134,8 @@ pub struct Args {
     length: RunLength,
     #[command(flatten)]
     rings: Rings,
+    #[command(flatten)]
+    sandbox: Sandbox,
 }
 
 /// Runs it.
@@ -239,6 +242,9 @@ fn send_all(args: &Args, context: &Context, output: &Output, source: Source) -> 
     let until = if places.is_empty() { limits } else { Limits::default() };
     let answers = own.map(|tx| Answers::new(rx, tx, responder, clock.clone(), until, &session)).transpose()?;
     let senders = if places.is_empty() { Vec::new() } else { plan.divide(&session, tx, places.len())? };
+    // A recording that is sent again is opened again.
+    let keeps = Keeps { played: args.pcap.iter().cloned().collect(), ..Keeps::default() };
+    args.sandbox.enter(keeps, &session, &context.roots, output)?;
     let (before, noted) = (session.stats(0, &mut nic)?, session.notes());
     let (shares, answered) = threads::run(senders, &places, &mut nic, &session, output, most, answers)
         .map_err(|error| session.blame(error))?;

@@ -18,7 +18,7 @@ use super::ports;
 use super::signal::Stop;
 use super::tracing;
 use super::watch::Watch;
-use crate::dma::Pool;
+use crate::dma::{Addressing, Pool};
 use crate::driver::{Config, Description, Nic, Port, Stats};
 use crate::emu::wire::{Note, WireSpec};
 use crate::emu::{Drive, Engine, Inline, Stages, Tap};
@@ -190,6 +190,14 @@ impl Session {
     pub fn played(&self) -> Vec<PathBuf> {
         let file = |wire: &WireSpec| if let WireSpec::Pcap(spec) = wire { Some(spec.file.clone()) } else { None };
         self.wires.iter().filter_map(file).collect()
+    }
+
+    /// The addresses of the cards that reach memory by physical addresses, as those do that the
+    /// kernel's files drive and no IOMMU stands before.
+    pub fn by_physical_address(&self) -> Vec<String> {
+        let cards = self.functions.iter().zip(&self.taps);
+        let physical = cards.filter(|(card, tap)| tap.is_none() && card.addressing() == Addressing::Physical);
+        physical.map(|(card, _)| card.name().to_string()).collect()
     }
 
     /// Whether any port is emulated, so that times are the cost of driver and

@@ -30,6 +30,7 @@ use super::account::{self, LossLimit};
 use super::circuit;
 use super::output::{self, Output};
 use super::progress::Goal;
+use super::sandbox::Keeps;
 use super::units;
 use super::{Context, Outcome};
 use crate::driver::Config;
@@ -71,6 +72,8 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
     output.detail(&scope[1])?;
 
     let pool = circuit::filled_pool(&mut session, most.into())?;
+    let keeps = Keeps { made: args.export.made_later(), ..Keeps::default() };
+    args.sandbox.enter(keeps, &session, &context.roots, &output)?;
     let noted = session.notes();
     let (mut rows, batches) = (Vec::new(), args.batches());
     let mut failed = None;

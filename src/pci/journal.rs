@@ -19,7 +19,7 @@ use crate::sys::Roots;
 use serde_json::{Value, json};
 use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// What a card was before.
@@ -216,7 +216,7 @@ fn make_readable(directory: &Path) -> io::Result<()> {
     if directory.exists() {
         return Ok(());
     }
-    fs::create_dir_all(directory)?;
+    fs::DirBuilder::new().recursive(true).mode(0o755).create(directory)?;
     fs::set_permissions(directory, Permissions::from_mode(0o755))
 }
 

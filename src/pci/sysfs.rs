@@ -34,7 +34,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, RawFd};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -303,9 +303,12 @@ fn lock(run: &Path, name: &str) -> Result<Lock> {
     let directory = run.join("bmnic");
     let path = directory.join(format!("{name}.lock"));
     let doing = |e: io::Error| Error::io(format!("{name}: locking it with {}", path.display()), e);
-    fs::create_dir_all(&directory).map_err(doing)?;
+    // Whatever the umask, nobody else makes files there.
+    fs::DirBuilder::new().recursive(true).mode(0o755).create(&directory).map_err(doing)?;
     // For its owner alone: a user that may open it may hold it.
-    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path).map_err(doing)?;
+    let mut how = OpenOptions::new();
+    how.create(true).truncate(false).write(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+    let file = how.open(&path).map_err(doing)?;
     match file.try_lock() {
         Ok(()) => Ok(Lock(file)),
         Err(TryLockError::WouldBlock) => Err(Error::new(

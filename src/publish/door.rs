@@ -7,8 +7,9 @@ use super::name::{self, Sort, Whose};
 use crate::error::{Error, Kind, Result};
 use crate::sys;
 use std::fs::{self, File, Permissions};
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -75,10 +76,7 @@ impl Door {
         let listener = name::take(directory, &path, RING, name)?;
         let mut door = Door { path, listener: Arc::new(listener), closing: Arc::default(), thread: None };
         let doing = |e| Error::io(format!("ring {name}: letting readers in"), e);
-        if let Some(group) = group {
-            chown(&door.path, None, Some(group)).map_err(doing)?;
-        }
-        fs::set_permissions(&door.path, Permissions::from_mode(mode)).map_err(doing)?;
+        admit(&door.path, mode, group).map_err(doing)?;
         let (listener, closing) = (Arc::clone(&door.listener), Arc::clone(&door.closing));
         let serve = move || serve(&listener, &memory, &closing);
         let thread = thread::Builder::new().name("publish".into()).spawn(serve);
@@ -91,6 +89,20 @@ impl Door {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// Changes who may connect to a socket of this user's, and to nothing else that has its name.
+fn admit(path: &Path, mode: u32, group: Option<u32>) -> io::Result<()> {
+    let itself = File::options().read(true).custom_flags(libc::O_PATH | libc::O_NOFOLLOW).open(path)?;
+    let found = itself.metadata()?;
+    if !found.file_type().is_socket() || found.uid() != sys::effective_user() {
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "another has taken its socket's name"));
+    }
+    let by_descriptor = format!("/proc/self/fd/{}", itself.as_raw_fd());
+    if group.is_some() {
+        chown(&by_descriptor, None, group)?;
+    }
+    fs::set_permissions(by_descriptor, Permissions::from_mode(mode))
 }
 
 impl Drop for Door {

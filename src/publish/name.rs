@@ -9,6 +9,7 @@ use crate::sys;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -69,6 +70,10 @@ pub fn take(directory: &Path, path: &Path, sort: Sort, name: &str) -> Result<Uni
             if let Some(whose) = UnixStream::connect(path).ok().and_then(|peer| whose(&peer).ok()) {
                 let Whose { user, pid } = whose;
                 let line = format!("{noun} {name}: process {pid} of user {user} {does} by this name; use another");
+                return Err(Error::new(Kind::Refused, line));
+            }
+            if !fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
+                let line = format!("{noun} {name}: {} is no socket; remove it, or use another name", path.display());
                 return Err(Error::new(Kind::Refused, line));
             }
             // Left behind by one that was killed.

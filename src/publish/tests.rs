@@ -193,6 +193,11 @@ fn a_name_is_one_publishers_and_what_a_killed_one_left_is_replaced() {
     let error = Subscriber::open_in(folder.path(), "a", Begin::Now).unwrap_err();
     assert_eq!(error.kind(), Kind::NotFound);
     drop(create("a").unwrap());
+    // What is no socket was left by somebody else.
+    let file = path(folder.path(), "a").unwrap();
+    std::fs::write(&file, "of somebody").unwrap();
+    assert_eq!(create("a").unwrap_err().kind(), Kind::Refused);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "of somebody");
 }
 
 #[test]

@@ -3,12 +3,14 @@
 use super::Args;
 use super::said::{self, Said, There};
 use crate::cli::args::JUMBO;
+use crate::cli::sandbox::Keeps;
 use crate::cli::{Context, cards};
 use crate::driver::Config;
 use crate::error::{Error, Kind, Result};
 use crate::packet::Filter;
 use crate::pci::discover;
-use std::path::PathBuf;
+use crate::publish::directory;
+use std::path::{Path, PathBuf};
 
 impl Args {
     /// The file, if one was named, and the filter; notes the cards that words name, and whether
@@ -49,6 +51,22 @@ impl Args {
         self.details = context.global.verbose > 0;
         self.check_printed(&context.taken)?;
         Ok((file, filter))
+    }
+
+    /// What is to be done after cards, the file and the sockets are open.
+    ///
+    /// # Errors
+    /// What is not possible together of the options about files.
+    pub(super) fn keeps(&self, file: Option<&Path>) -> Result<Keeps> {
+        let several = file.map_or(Ok(None), |path| self.files.series(path))?.is_some();
+        let socket = |name: &String| directory().join(name);
+        Ok(Keeps {
+            made: file.filter(|_| several).map(Path::to_path_buf).into_iter().collect(),
+            removed: self.publish.iter().chain(&self.control).map(socket).collect(),
+            // A filter that `bmnic ctl` brings may name hosts.
+            names: self.control.is_some(),
+            ..Keeps::default()
+        })
     }
 
     /// The filter alone: no word is a file.

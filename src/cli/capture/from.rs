@@ -64,6 +64,7 @@ pub fn run(
     let (mut recorders, guard) = sink::recorders(args, path, &about, held, spare, &stop, output)?;
     let mut recorder = recorders.swap_remove(0);
     cores::stay(place)?;
+    args.sandbox.enter_with(&args.keeps(Some(path))?, &context.roots, output)?;
     let started = Instant::now();
     let mut taken = Taken { received: 0, filtered: 0, end: None };
     let failed = take(args, &mut subscriber, filter, &mut recorder, &stop, output, &mut taken).err();

@@ -14,7 +14,10 @@
 //! other end any more. It is in a process group of its own, so that Ctrl-C and a
 //! kill of the group do not reach it.
 
+use crate::cli::Context;
 use crate::cli::environment;
+use crate::cli::output::Output;
+use crate::cli::sandbox::{Keeps, Sandbox};
 use crate::error::{Error, Result};
 use crate::pcap::packed;
 use crate::pcap::record::Format;
@@ -38,11 +41,12 @@ impl Guard {
     ///
     /// # Errors
     /// If the program cannot be started a second time.
-    pub fn post(path: &Path, format: Format, packed: bool) -> Result<(Guard, Teller)> {
+    pub fn post(path: &Path, format: Format, packed: bool, sandbox: Sandbox) -> Result<(Guard, Teller)> {
         let mut command = Command::new("/proc/self/exe");
         environment::strip(&mut command);
         let compress = if packed { "gzip" } else { "none" };
-        command.args(["capture", "--guard", "--format", &format.to_string(), "--compress", compress, "--"]).arg(path);
+        command.args(["capture", "--guard", "--format", &format.to_string(), "--compress", compress]);
+        command.args(sandbox.no_sandbox.then_some("--no-sandbox")).arg("--").arg(path);
         command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         let mut child = command.spawn().map_err(|e| Error::io("starting the file's guard", e))?;
         let pipe = child.stdin.take();
@@ -119,8 +123,13 @@ fn hear(pipe: &mut impl Read) -> io::Result<Heard> {
 }
 
 /// The guard's side: waits until the pipe ends, and cuts what is torn behind the last
-/// place that it was told, of the file that it was told last.
-pub fn stand(path: &Path, format: Format, packed: bool) -> Result<()> {
+/// place that it was told, of the file that it was told last. It opens files beside `path`, and
+/// no others.
+pub fn stand(path: &Path, format: Format, packed: bool, sandbox: Sandbox, context: &Context) -> Result<()> {
+    let files = vec![path.to_path_buf()];
+    let keeps = Keeps { made: files.clone(), played: files, ..Keeps::default() };
+    // Nobody hears what it says.
+    let _ = sandbox.enter_with(&keeps, &context.roots, &Output::new(&context.global));
     watch(&mut io::stdin().lock(), path, format, packed)
 }
 

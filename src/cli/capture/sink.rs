@@ -86,7 +86,7 @@ pub fn recorders(
     let here = !spare && !held.is_huge() && in_memory;
     let means = perf::means(&args.perf_test, Means { here, dropped: false });
     // Standard output is no file of the name "-".
-    let posted = (path != Path::new("-") && !means.dropped).then(|| Guard::post(path, *format, packed));
+    let posted = (path != Path::new("-") && !means.dropped).then(|| Guard::post(path, *format, packed, args.sandbox));
     let (guard, mut teller) = match posted {
         None => (None, None),
         Some(Ok((guard, teller))) => (Some(guard), Some(teller)),

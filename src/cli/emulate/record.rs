@@ -17,7 +17,8 @@ pub struct Record {
 impl Record {
     /// Begins one.
     pub fn create(path: &Path) -> Result<Self> {
-        let file = File::create(path).map_err(|e| Error::io(format!("creating {}", path.display()), e))?;
+        let file =
+            crate::sys::shared::create(path, true).map_err(|e| Error::io(format!("creating {}", path.display()), e))?;
         Ok(Record { file: BufWriter::new(file), path: path.into(), whole: true })
     }
 

@@ -82,6 +82,11 @@ impl Wanted {
         all.into_iter().flatten().map(PathBuf::as_path)
     }
 
+    /// Those of them that come into being after the run.
+    pub fn made_later(&self) -> Vec<PathBuf> {
+        self.html.iter().cloned().collect()
+    }
+
     /// The HTML file, if there is to be one.
     ///
     /// # Errors

@@ -20,6 +20,7 @@ mod trigger;
 use super::Args;
 use crate::cli::looks::{Look, Looks};
 use crate::cli::output::Output;
+use crate::cli::sandbox::Keeps;
 use crate::cli::session::{DEFAULT_DURATION, Defaults, Session};
 use crate::cli::signal::Ending;
 use crate::cli::{Context, Outcome, account, cores, hang};
@@ -112,6 +113,8 @@ pub fn run(args: &Args, path: &Path, context: &Context, output: &Output) -> anyh
     }
     let rings = tx.buffers() + rx.iter().map(|rx| rx.buffers()).sum::<usize>();
     let pool = session.pool_of(0, rings + frames.len() + 2 * BATCH_MAX)?;
+    let keeps = Keeps { removed: sources.iter().filter_map(Source::path).collect(), ..Keeps::default() };
+    args.sandbox.enter(keeps, &session, &context.roots, output)?;
     let (before, noted) = (session.stats(0, &mut nic)?, session.notes());
     let fired = Arc::new(AtomicU64::new(0));
     let work = Work {

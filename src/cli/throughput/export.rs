@@ -69,6 +69,11 @@ impl Exports {
         all.into_iter().flatten().map(PathBuf::as_path)
     }
 
+    /// Those of them that come into being after the run.
+    pub fn made_later(&self) -> Vec<PathBuf> {
+        self.html.iter().cloned().collect()
+    }
+
     /// Opens what is to be written: bad paths should be known before the run.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ use super::size::Size;
 use super::{baseline, export};
 use crate::cli::args::RingLengths;
 use crate::cli::circuit::Circuit;
+use crate::cli::sandbox::Sandbox;
 use crate::cli::units;
 use crate::dma::BATCH_MAX;
 use crate::error::{Error, Kind, Result};
@@ -114,6 +115,8 @@ pub struct Args {
     pub(super) baseline: baseline::Earlier,
     #[command(flatten)]
     pub(super) export: export::Exports,
+    #[command(flatten)]
+    pub(super) sandbox: Sandbox,
 }
 
 /// Values of an option, a row each.

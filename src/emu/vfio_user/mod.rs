@@ -21,6 +21,7 @@ use crate::sys;
 use protocol::{Command, HEADER, Header, MAX_FDS, MAX_TRANSFER, u32_at, u64_at, words};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -58,7 +59,8 @@ pub struct Server {
 impl Server {
     /// Listens at `path`, which must not exist or be a socket that nobody serves.
     pub fn bind(path: &Path, card: Card, observer: Option<Observer>) -> Result<Self> {
-        if path.exists() && UnixStream::connect(path).is_err_and(|e| e.kind() == ErrorKind::ConnectionRefused) {
+        let is_socket = std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
+        if is_socket && UnixStream::connect(path).is_err_and(|e| e.kind() == ErrorKind::ConnectionRefused) {
             // Left by a server that was killed.
             std::fs::remove_file(path).map_err(|e| Error::io(format!("removing {}", path.display()), e))?;
         }

@@ -157,6 +157,10 @@ fn a_socket_in_use_is_refused_and_a_stale_one_taken_over() {
     let stale = directory.path().join("stale");
     drop(UnixListener::bind(&stale).unwrap());
     assert!(Server::bind(&stale, card(), None).is_ok());
+    let file = directory.path().join("file");
+    std::fs::write(&file, "of somebody").unwrap();
+    assert!(Server::bind(&file, card(), None).is_err());
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "of somebody", "what is no socket stays");
 }
 
 #[test]

@@ -340,7 +340,7 @@ const PATIENCE: Picos = 100_000_000_000;
 impl Recorder {
     fn create(path: &Path) -> Result<Self> {
         let doing = |what| format!("pcap: {what} {}", path.display());
-        let mut file = File::create(path).map_err(|e| Error::io(doing("creating"), e))?;
+        let mut file = crate::sys::shared::create(path, true).map_err(|e| Error::io(doing("creating"), e))?;
         let mut header = Vec::new();
         Format::Pcap.header(&mut header, LONGEST as u32, &Section::default());
         file.write_all(&header).map_err(|e| Error::io(doing("writing"), e))?;

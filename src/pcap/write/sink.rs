@@ -104,9 +104,11 @@ impl Sink {
         let file = if path == Path::new("-") {
             File::from(sys::standard_output()?.as_fd().try_clone_to_owned()?)
         } else if fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo()) {
-            pipe(path, stopped)?
+            let pipe = pipe(path, stopped)?;
+            sys::shared::vet(path, &pipe)?;
+            pipe
         } else {
-            OpenOptions::new().write(true).create(true).truncate(true).open(path)?
+            sys::shared::create(path, true)?
         };
         let found = file.metadata()?.file_type();
         let regular = path != Path::new("-") && found.is_file();

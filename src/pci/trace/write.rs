@@ -56,7 +56,8 @@ impl Trace {
     /// # Errors
     /// If the file cannot be written.
     pub(super) fn create(path: &Path, id: Id, config: Vec<u8>, names: Names) -> Result<Trace> {
-        let file = File::create(path).map_err(|e| Error::io(format!("creating {}", path.display()), e))?;
+        let file =
+            crate::sys::shared::create(path, true).map_err(|e| Error::io(format!("creating {}", path.display()), e))?;
         let state = State {
             file: BufWriter::new(file),
             path: path.into(),

@@ -78,6 +78,11 @@ pub enum Source {
 }
 
 impl Source {
+    /// The socket that is removed in the end.
+    pub fn path(&self) -> Option<PathBuf> {
+        if let Source::Unix(_, path, _) = self { Some(path.clone()) } else { None }
+    }
+
     /// All that are asked for, those that match as one, for `packets` that are ready.
     ///
     /// # Errors
