@@ -33,6 +33,7 @@ mod families;
 mod hw;
 mod in_turn;
 mod irq;
+mod kernel;
 mod lacks;
 mod limits;
 pub mod mailbox;

@@ -21,10 +21,8 @@ pub(super) mod ops;
 mod rx;
 mod tx;
 
-pub use rx::RxQueue;
-pub use tx::TxQueue;
-
 use super::config::Config;
+use super::kernel::Queue;
 use super::limits::Limits;
 use super::ops::{Description, NicOps, Opened, TimestampSource};
 use crate::error::{Error, Kind, Result};
@@ -34,8 +32,14 @@ use crate::sys::packet::ring::{OVERHEAD, Ring, Shape};
 use crate::sys::packet::socket::Socket;
 use counters::Counters;
 use ops::Ops;
-use rx::How;
+use rx::{Frames, How};
 use std::sync::Arc;
+
+/// A receive queue.
+pub type RxQueue = Queue<Frames>;
+
+/// A transmit queue.
+pub type TxQueue = Queue<Socket>;
 
 /// Bytes of an Ethernet header, and of a tag.
 const ETHERNET: u32 = 14;
@@ -116,7 +120,7 @@ pub fn open<R: From<RxQueue>, T: From<TxQueue>>(
         stamps: config.timestamps,
     };
     let received = Arc::<Counters>::default();
-    let rx = RxQueue::new(ring, Arc::clone(&device), index, how, &received);
+    let rx = RxQueue::new(Frames { ring, index, how }, &device, &received);
     let mut tx: Vec<T> = Vec::new();
     let mut sent = Vec::new();
     for _ in 0..config.tx_queues {
@@ -126,7 +130,7 @@ pub fn open<R: From<RxQueue>, T: From<TxQueue>>(
             Ok(socket)
         });
         let counters = Arc::<Counters>::default();
-        tx.push(TxQueue::new(socket.map_err(failed)?, &counters).into());
+        tx.push(TxQueue::new(socket.map_err(failed)?, &device, &counters).into());
         sent.push(counters);
     }
     let mut all = 0;

@@ -1,29 +1,21 @@
 //! Receiving: each frame is copied out of the ring that the kernel fills, into a buffer.
 
-use super::counters::{Counters, Counts};
-use crate::dma::{BATCH_MAX, BUFFER_SIZE, Batch, Decode, Decoder, Entry, Meta, Pool, RawMeta, Span, Timestamp};
-use crate::driver::queue::Receive;
-use crate::driver::stats::Anomalies;
+use super::counters::Counts;
+use crate::dma::{BATCH_MAX, BUFFER_SIZE, Batch, Decode, Decoder, Entry, Meta, RawMeta, Span, Timestamp};
+use crate::driver::kernel::Source;
 use crate::driver::tally::Tally;
-use crate::error::{Error, Kind, Result};
 use crate::net::Sum;
 use crate::sys::packet::Offloads;
 use crate::sys::packet::ring::{Frame, Ring};
-use std::sync::Arc;
+use std::io;
 use std::time::Duration;
 
-/// A receive queue.
+/// What a receive queue reads: frames of the interface with the number `index`.
 #[derive(Debug)]
-pub struct RxQueue {
-    ring: Ring,
-    device: Arc<str>,
-    /// Its interface's number.
-    index: u32,
-    /// The kernel receives for it.
-    bound: bool,
-    how: How,
-    counters: Arc<Counters>,
-    tally: Arc<Tally>,
+pub struct Frames {
+    pub ring: Ring,
+    pub index: u32,
+    pub how: How,
 }
 
 /// What becomes of frames.
@@ -59,59 +51,20 @@ const DECODER: Decoder = Decoder::of::<Words>();
 /// Bytes of the addresses, behind which a tag is.
 const ADDRESSES: usize = 12;
 
-impl RxQueue {
-    /// A queue of `device` that receives from interface number `index` once it is filled.
-    pub fn new(ring: Ring, device: Arc<str>, index: u32, how: How, counters: &Arc<Counters>) -> Self {
-        let (counters, tally) = (Arc::clone(counters), Arc::default());
-        RxQueue { ring, device, index, bound: false, how, counters, tally }
+impl Source for Frames {
+    fn start(&mut self) -> io::Result<()> {
+        self.ring.socket().bind(self.index, true)
     }
 
-    /// Has the kernel receive; buffers are taken as frames come.
-    pub fn fill(&mut self, _pool: &Pool) -> Result<()> {
-        if !self.bound {
-            let failed = |e| Error::io(format!("{}: receiving from the interface", self.device), e);
-            self.ring.socket().bind(self.index, true).map_err(failed)?;
-            self.bound = true;
-        }
-        Ok(())
+    fn has_frame(&mut self) -> bool {
+        self.ring.first().is_some()
     }
 
-    /// See [`RxQueue::wait`](crate::driver::RxQueue::wait).
-    pub fn wait(&mut self, patience: Duration) -> Result<bool> {
-        if self.ring.first().is_some() { Ok(true) } else { self.interrupted(patience) }
+    fn sleep(&self, patience: Duration) -> io::Result<bool> {
+        self.ring.socket().wait(patience)
     }
 
-    /// See [`RxQueue::interrupted`](crate::driver::RxQueue::interrupted).
-    pub fn interrupted(&mut self, patience: Duration) -> Result<bool> {
-        let failed = |e| Error::io(format!("{}: waiting for a frame", self.device), e).with_kind(Kind::Io);
-        self.ring.socket().wait(patience).map_err(failed)
-    }
-
-    /// Buffers that a burst takes: none stays here.
-    pub fn slots(&self) -> u32 {
-        BATCH_MAX as u32
-    }
-
-    /// What the kernel did wrong: nothing is known of that.
-    pub fn anomalies(&self) -> Anomalies {
-        self.tally.read()
-    }
-
-    /// The counters behind it.
-    pub fn tally(&self) -> Arc<Tally> {
-        Arc::clone(&self.tally)
-    }
-
-    /// Gives all buffers back: it has none.
-    pub fn release(&mut self, _pool: &Pool) {}
-}
-
-impl Receive for RxQueue {
-    fn recv(&mut self, batch: &mut Batch<'_>) -> usize {
-        if !self.bound && self.fill(batch.pool()).is_err() {
-            return 0;
-        }
-        let before = batch.len();
+    fn take(&mut self, batch: &mut Batch<'_>, _tally: &Tally) -> Counts {
         let how = self.how;
         let mut counts = Counts::default();
         while batch.room() > 0
@@ -134,8 +87,7 @@ impl Receive for RxQueue {
             self.ring.pass();
         }
         batch.filled(batch.len(), DECODER);
-        self.counters.add(counts);
-        batch.len() - before
+        counts
     }
 }
 
@@ -220,7 +172,7 @@ fn fill_checksum(batch: &mut Batch<'_>, first: usize, frame: &Frame<'_>, tag: us
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dma::Addressing;
+    use crate::dma::{Addressing, Pool};
 
     const HOW: How = How { longest: 9_216, incoming_only: false, finished: true, strips: false, stamps: true };
 
