@@ -29,6 +29,18 @@ pub trait Source: Debug {
 
     /// Appends copies of the frames that are there, as many as there is room for.
     fn take(&mut self, batch: &mut Batch<'_>, tally: &Tally) -> Counts;
+
+    /// Whether frames can be looked at where they lie, in a ring that bridges the time until a
+    /// sleeper is awake.
+    fn shows(&self) -> bool {
+        false
+    }
+
+    /// Shows up to `most` of these frames to `see`, each in parts and with its stamp, until it
+    /// returns false; how many that were.
+    fn show(&mut self, _most: usize, _see: impl FnMut(&[&[u8]], Option<Timestamp>) -> bool) -> (usize, Counts) {
+        (0, Counts::default())
+    }
 }
 
 /// What takes frames.
@@ -75,6 +87,13 @@ impl<Q> Queue<Q> {
 
     /// Gives all buffers back: it has none.
     pub fn release(&mut self, _pool: &Pool) {}
+
+    #[inline]
+    fn count(&self, counts: Counts) {
+        if counts != Counts::default() {
+            self.counters.add(counts);
+        }
+    }
 }
 
 impl<Q: Source> Queue<Q> {
@@ -86,6 +105,18 @@ impl<Q: Source> Queue<Q> {
             self.started = true;
         }
         Ok(())
+    }
+
+    /// See [`RxQueue::shows`](crate::driver::RxQueue::shows).
+    pub fn shows(&self) -> bool {
+        self.way.shows()
+    }
+
+    /// See [`RxQueue::show`](crate::driver::RxQueue::show).
+    pub fn show(&mut self, most: usize, see: impl FnMut(&[&[u8]], Option<Timestamp>) -> bool) -> usize {
+        let (shown, counts) = self.way.show(most, see);
+        self.count(counts);
+        shown
     }
 
     /// See [`RxQueue::wait`](crate::driver::RxQueue::wait).
@@ -132,9 +163,7 @@ impl<Q: Source> Receive for Queue<Q> {
         }
         let before = batch.len();
         let counts = self.way.take(batch, &self.tally);
-        if counts != Counts::default() {
-            self.counters.add(counts);
-        }
+        self.count(counts);
         batch.len() - before
     }
 }
@@ -143,9 +172,7 @@ impl<Q: Outlet> Transmit for Queue<Q> {
     fn send(&mut self, batch: &mut Batch<'_>) -> usize {
         let all = batch.len();
         let counts = self.way.put(batch, &self.tally);
-        if counts != Counts::default() {
-            self.counters.add(counts);
-        }
+        self.count(counts);
         all - batch.len()
     }
 

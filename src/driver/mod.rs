@@ -69,6 +69,6 @@ pub use config::{Config, MAX_RING, MIN_RING, Rss, TxPath};
 pub use families::{Port, RxQueue, TxQueue, driver_for, open, with_pair};
 pub use in_turn::InTurn;
 pub use nic::Nic;
-pub use ops::{ClockReading, Description, FlowRule, Link, Said, TimestampSource, Wanted};
+pub use ops::{ClockReading, Description, Expression, FlowRule, Link, Said, TimestampSource, Wanted};
 pub use pluggable::Pluggable;
 pub use stats::{Anomalies, Stats};

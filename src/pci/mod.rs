@@ -78,6 +78,13 @@ pub enum Kind {
     AfXdp,
 }
 
+impl Kind {
+    /// Whether it is an interface that the kernel keeps.
+    pub fn is_kernels(self) -> bool {
+        matches!(self, Kind::Packet | Kind::AfXdp)
+    }
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

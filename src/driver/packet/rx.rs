@@ -7,14 +7,18 @@ use crate::driver::tally::Tally;
 use crate::net::Sum;
 use crate::sys::packet::Offloads;
 use crate::sys::packet::ring::{Frame, Ring};
+use crate::sys::packet::socket::Group;
 use std::io;
 use std::time::Duration;
 
-/// What a receive queue reads: frames of the interface with the number `index`.
+/// What a receive queue reads.
 #[derive(Debug)]
 pub struct Frames {
     pub ring: Ring,
+    /// The number of the interface.
     pub index: u32,
+    /// With whose sockets it shares what comes, if with any.
+    pub group: Option<Group>,
     pub how: How,
 }
 
@@ -53,7 +57,10 @@ const ADDRESSES: usize = 12;
 
 impl Source for Frames {
     fn start(&mut self) -> io::Result<()> {
-        self.ring.socket().bind(self.index, true)
+        match &self.group {
+            Some(group) => self.ring.socket().join(self.index, group),
+            None => self.ring.socket().bind(self.index, true),
+        }
     }
 
     fn has_frame(&mut self) -> bool {
@@ -89,6 +96,49 @@ impl Source for Frames {
         batch.filled(batch.len(), DECODER);
         counts
     }
+
+    fn shows(&self) -> bool {
+        !self.how.finished && !self.how.strips
+    }
+
+    fn show(&mut self, most: usize, mut see: impl FnMut(&[&[u8]], Option<Timestamp>) -> bool) -> (usize, Counts) {
+        let how = self.how;
+        let (mut shown, mut counts) = (0, Counts::default());
+        let mut goes_on = self.shows();
+        while goes_on
+            && shown < most
+            && let Some(frame) = self.ring.first()
+        {
+            shown += 1;
+            if frame.outgoing && how.incoming_only {
+                self.ring.pass();
+                continue;
+            }
+            if frame.len > how.longest || frame.bytes.len() < frame.len {
+                counts.oversize += 1;
+            } else {
+                let stamp = (how.stamps && frame.time != 0).then_some(Timestamp(Duration::from_nanos(frame.time)));
+                goes_on = match frame.vlan {
+                    None => see(&[frame.bytes], stamp),
+                    Some(tag) => {
+                        let (addresses, rest) = frame.bytes.split_at(frame.bytes.len().min(ADDRESSES));
+                        see(&[addresses, &tag_bytes(tag), rest], stamp)
+                    }
+                };
+                counts.packets += 1;
+                counts.bytes += frame.len as u64;
+            }
+            counts.unfinished += u64::from(frame.unfinished);
+            self.ring.pass();
+        }
+        (shown, counts)
+    }
+}
+
+/// A tag as it is on a wire: type and control information.
+fn tag_bytes((kind, tci): (u16, u16)) -> [u8; 4] {
+    let ([a, b], [c, d]) = (kind.to_be_bytes(), tci.to_be_bytes());
+    [a, b, c, d]
 }
 
 /// Appends a copy of the frame; false if there is no place for it.
@@ -97,16 +147,15 @@ fn place(batch: &mut Batch<'_>, frame: &Frame<'_>, how: How) -> bool {
     let at = batch.len();
     let checked = if frame.checked { u64::from(Meta::L4_GOOD) << 16 } else { 0 };
     let mut words = [if how.stamps { frame.time } else { 0 }, checked];
-    let mut tag = [0; 4];
+    let bytes;
     let tag = match frame.vlan {
         Some((_, tci)) if how.strips => {
             words[1] |= u64::from(tci) | u64::from(Meta::TAGGED) << 16;
             &[][..]
         }
-        Some((kind, tci)) => {
-            tag[..2].copy_from_slice(&kind.to_be_bytes());
-            tag[2..].copy_from_slice(&tci.to_be_bytes());
-            &tag[..]
+        Some(tag) => {
+            bytes = tag_bytes(tag);
+            &bytes[..]
         }
         None => &[],
     };

@@ -126,7 +126,7 @@ pub fn open<R: From<RxQueue>, T: From<TxQueue>>(
     // Memberships are those of a packet socket.
     let member =
         socket::Socket::new().map_err(|e| denied(Error::io(format!("{device}: opening a packet socket"), e)))?;
-    let mut ops = Ops::new(interface, Arc::new(member), counters, missed, false)?;
+    let mut ops = Ops::new(interface, (Arc::new(member), Vec::new()), counters, missed, false)?;
     ops.set_promiscuous(config.promiscuous)?;
     Ok(Opened { rx, tx, description, ops: Box::new(ops) })
 }
