@@ -16,9 +16,6 @@ use common::{address, begin, bmnic, end, failure, field, of_length, pairs, probe
 use namespaces::Namespace;
 use serde_json::Value;
 use std::net::UdpSocket;
-use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
 #[test]
 fn what_one_end_sends_the_other_captures_with_its_tags_and_the_kernels_times() {

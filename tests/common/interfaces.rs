@@ -2,7 +2,7 @@
 
 #![allow(dead_code)] // each test program uses a part
 
-use crate::capture::{count, text};
+use crate::capture::text;
 use crate::namespaces::{Namespace, obstacle};
 use crate::schema;
 use bmnic::pcap::read::Recording;
