@@ -108,7 +108,8 @@
 //!
 //! That is a fourth thing, and no PCI function: a [`pci::Interface`] stays the kernel's, whose
 //! stack goes on to use it, and its driver ([`driver::packet`], [`driver::xdp`]) asks the kernel where others
-//! ask registers. Each packet is copied once more for it.
+//! ask registers. Each packet is copied once more for it, but for those that are only looked at
+//! ([`driver::RxQueue::show`]).
 //!
 //! # Who judges whom
 //!

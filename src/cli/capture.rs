@@ -126,7 +126,10 @@ pub struct Args {
     /// come then, nor what the card's parser takes for no packet of the flow, though the
     /// expression may want them.
     ///
-    /// The 82599's family does not count what it leaves out.
+    /// An interface of the kernel, packet:, has all of the expression judged there, but for frames
+    /// whose VLAN tag the kernel took out, which the program judges.
+    ///
+    /// The 82599's family does not count what it leaves out, nor does the kernel.
     #[arg(long, value_name = "WHAT", value_enum, hide_possible_values = true, default_value = "exact")]
     push_down: PushDown,
     /// List cards, as dumpcap lists interfaces and `bmnic list` does, and capture nothing
@@ -276,7 +279,9 @@ pub fn run(mut args: Args, context: &Context) -> anyhow::Result<Outcome> {
     file.map_or(Ok(()), |path| session.check_write(path))?;
     args.files.spared = session.played();
     perf::announce(&args.perf_test, &output)?;
-    let spare = processors > threads + usize::from(session.is_emulated());
+    // A model runs beside, and so does what the kernel receives by.
+    let kernels = session.devices.iter().any(|device| device.kind.is_kernels());
+    let spare = processors > threads + usize::from(session.is_emulated() || kernels);
     // A filter that may be changed is not that of all packets in the file.
     let lasting = if name.is_some() { Filter::parse("")? } else { filter.clone() };
     let about = About::cards(format, &session, &lasting, &args.capture_comment, &context.roots);
@@ -302,8 +307,8 @@ pub fn run(mut args: Args, context: &Context) -> anyhow::Result<Outcome> {
     }
     let left = limits.count.map(|count| Left::new(count, threads, &session.stop));
     // Of several cards each would need orders of its own.
-    let (mut desk, board) =
-        (Desk::default(), Arc::new(Board::new(if cards == 1 { args.push_down } else { PushDown::Off })));
+    let push_down = if cards == 1 { args.push_down } else { PushDown::Off };
+    let (mut desk, board) = (Desk::default(), Arc::new(Board::new(push_down, kernels)));
     if let [nic] = &mut nics[..] {
         board.card.narrow(nic, filter.wanted())?;
     }

@@ -34,7 +34,7 @@ use super::share::Left;
 use super::signal::Ending;
 use super::{Context, Outcome, units};
 use crate::dma::BATCH_MAX;
-use crate::driver::{Config, Nic, Port};
+use crate::driver::{Config, Description, Nic, Port};
 use crate::error::{Error, Kind, Result};
 use crate::measure::{Clock, Counter};
 use crate::net::MacAddr;
@@ -256,11 +256,7 @@ impl Args {
                     let to = if self.mode.pairs() { deal::peer(from, count) } else { from };
                     let Some(into) = queues.next() else { continue };
                     let Some(out) = tx[to].next() else {
-                        let (device, has) = (&session.devices[to].device, queue + 1 + queues.len());
-                        let line = format!(
-                            "{device} has fewer transmit queues than the port it forwards for has receive queues; give --rxq {has}"
-                        );
-                        return Err(Error::new(Kind::Usage, line));
+                        return Err(too_few(&session.devices, [from, to], queue + 1 + queues.len()));
                     };
                     let rings = into.buffers() + out.buffers();
                     let pool = session.pool_of(from, rings + 2 * BATCH_MAX)?;
@@ -421,4 +417,23 @@ impl Args {
         }
         Ok(())
     }
+}
+
+/// The error where the second of these ports has no transmit queue for each of so many receive
+/// queues of the first.
+fn too_few(devices: &[Description], [from, to]: [usize; 2], queues: usize) -> Error {
+    let (from, Description { device, max_tx_queues: most, .. }) = (&devices[from].device, &devices[to]);
+    let what = match usize::from(*most) < queues {
+        // An interface has as many as its own driver says, whatever was asked for.
+        true => {
+            let name = from.strip_prefix("xdp:").unwrap_or(from);
+            format!(
+                "it can have {most}: give {from} so many with `ethtool -L {name} combined {most}`, or use packet:{name}"
+            )
+        }
+        false => format!("give --rxq {queues}"),
+    };
+    let line =
+        format!("{device} has fewer transmit queues than {from}, which it forwards for, has receive queues; {what}");
+    Error::new(Kind::Usage, line)
 }

@@ -274,6 +274,23 @@ impl RxQueue {
         rx_of_its_family!(self, queue => queue.interrupted(patience))
     }
 
+    /// Whether packets can be looked at where they lie, and nothing is lost by sleeping
+    /// ([`RxQueue::wait`]) as long as none is there: so it is of an interface of the kernel that
+    /// is only [observed](Config::observes), by packet sockets.
+    pub fn shows(&self) -> bool {
+        matches!(self, RxQueue::Packet(queue) if queue.shows())
+    }
+
+    /// Shows up to `most` packets that are there to `see`, where they lie and until it returns
+    /// false: each in parts, and with its stamp. How many that were; none of a queue that does
+    /// not [show](RxQueue::shows) them.
+    pub fn show(&mut self, most: usize, see: impl FnMut(&[&[u8]], Option<Timestamp>) -> bool) -> usize {
+        match self {
+            RxQueue::Packet(queue) => queue.show(most, see),
+            _ => 0,
+        }
+    }
+
     /// Buffers that it holds, once filled: as many as its ring has descriptors, or
     /// more where a card takes those that a frame goes on in from another ring.
     pub fn buffers(&self) -> usize {

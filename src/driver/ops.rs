@@ -6,8 +6,10 @@ use crate::dma::{L4, Timestamp};
 use crate::error::{Error, Kind, Remedy, Result};
 use crate::net::MacAddr;
 use crate::pci::{self, Function};
+use crate::sys::packet::Instruction;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 /// State of the link.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,6 +47,18 @@ pub struct Wanted {
     pub vlans: Option<Vec<u16>>,
     /// Flows, whatever their queues.
     pub flows: Option<Vec<FlowRule>>,
+    /// Frames that pass a whole expression, where the kernel judges them.
+    pub expression: Option<Arc<Expression>>,
+}
+
+/// An expression, and its program in classic BPF, which returns 0 for a frame that it does not
+/// want.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expression {
+    /// As it was written.
+    pub text: String,
+    /// What judges a whole frame.
+    pub program: Vec<Instruction>,
 }
 
 impl Wanted {

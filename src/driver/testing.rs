@@ -2,9 +2,7 @@
 
 use crate::dma::{Addressing, Arena, Region};
 use crate::error::{Error, Kind, Result};
-use crate::pci::{self, Bar, Function, Id};
-use std::os::fd::RawFd;
-use std::sync::Arc;
+use crate::pci::{self, Function};
 
 /// A card that is nothing but reachable.
 pub struct Card;
@@ -18,48 +16,12 @@ impl Function for Card {
         pci::Kind::Emulated
     }
 
-    fn id(&self) -> Id {
-        Id::default()
-    }
-
-    fn bar(&self, _index: u8) -> Result<Bar> {
-        Err(nothing())
-    }
-
     fn config_read(&self, _offset: u16, _size: u8) -> Result<u32> {
         Ok(0)
     }
 
     fn config_write(&self, _offset: u16, _size: u8, _value: u32) -> Result<()> {
         Ok(())
-    }
-
-    fn addressing(&self) -> Addressing {
-        Addressing::Translated
-    }
-
-    fn map(&self, _arena: &Arc<Arena>) -> Result<()> {
-        Ok(())
-    }
-
-    fn reaches(&self, _arena: &Arc<Arena>) -> bool {
-        true
-    }
-
-    fn irq_vectors(&self) -> u16 {
-        0
-    }
-
-    fn set_irqs(&self, _fds: &[RawFd]) -> Result<()> {
-        Ok(())
-    }
-
-    fn numa_node(&self) -> Option<u16> {
-        None
-    }
-
-    fn reset(&self) -> Result<bool> {
-        Ok(false)
     }
 }
 

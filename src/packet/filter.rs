@@ -61,10 +61,11 @@ mod verify;
 mod wanted;
 mod words;
 
-use crate::driver::Wanted;
+use crate::driver::{Expression, Wanted};
 use crate::error::{Error, Kind, Result};
 use run::{Parts, Program, Whole};
 use std::fmt;
+use std::sync::Arc;
 
 /// A compiled filter.
 #[derive(Clone, Debug)]
@@ -85,7 +86,11 @@ impl Filter {
         let graph = graph::Graph::new(&test);
         let program = Program::new(emit::program(&graph)?)
             .map_err(|fault| Error::new(Kind::Usage, format!("filter '{}': {fault}; simplify it", text.trim())))?;
-        Ok(Filter { text: text.trim().to_owned(), program, wanted: wanted::wanted(&test) })
+        let text = text.trim().to_owned();
+        let program_of = || Expression { text: text.clone(), program: program.code().to_vec() };
+        let expression = (!text.is_empty() && code::is_kernels(program.code())).then(|| Arc::new(program_of()));
+        let wanted = Wanted { expression, ..wanted::wanted(&test) };
+        Ok(Filter { text, program, wanted })
     }
 
     /// Whether an expression can begin as `text` does: with a word of the language, a number, an

@@ -3,12 +3,11 @@
 //!
 //! The kernel goes on to use it, and nothing of it is changed for longer than the process lives.
 
-use super::{Alarm, Bar, Function, Id, Kind};
-use crate::dma::{Addressing, Arena};
+use super::{Alarm, Function, Kind};
 use crate::error::{self, Error, Result};
 use crate::sys::link::{Link, LinkLoss, LinkSocket};
 use crate::sys::net;
-use std::os::fd::{AsFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 /// An interface of the network namespace in which it was opened.
@@ -69,10 +68,6 @@ impl Interface {
     pub fn speed(&self, link: &Link) -> u64 {
         self.links.speed(&link.name).unwrap_or(0)
     }
-
-    fn has_none(&self, what: &str) -> Error {
-        Error::new(error::Kind::Unsupported, format!("{}: an interface of the kernel has no {what}", self.name))
-    }
 }
 
 impl Function for Interface {
@@ -84,53 +79,8 @@ impl Function for Interface {
         self.kind
     }
 
-    fn id(&self) -> Id {
-        Id::default()
-    }
-
     fn interface(&self) -> Option<&Interface> {
         Some(self)
-    }
-
-    fn bar(&self, _index: u8) -> Result<Bar> {
-        Err(self.has_none("registers"))
-    }
-
-    fn config_read(&self, _offset: u16, _size: u8) -> Result<u32> {
-        Err(self.has_none("configuration space"))
-    }
-
-    fn config_write(&self, _offset: u16, _size: u8, _value: u32) -> Result<()> {
-        Err(self.has_none("configuration space"))
-    }
-
-    fn addressing(&self) -> Addressing {
-        Addressing::Translated
-    }
-
-    /// The kernel copies, from and to any memory.
-    fn map(&self, _arena: &Arc<Arena>) -> Result<()> {
-        Ok(())
-    }
-
-    fn reaches(&self, _arena: &Arc<Arena>) -> bool {
-        true
-    }
-
-    fn irq_vectors(&self) -> u16 {
-        0
-    }
-
-    fn set_irqs(&self, _fds: &[RawFd]) -> Result<()> {
-        Err(self.has_none("interrupts of its own"))
-    }
-
-    fn numa_node(&self) -> Option<u16> {
-        None
-    }
-
-    fn reset(&self) -> Result<bool> {
-        Ok(false)
     }
 
     fn alarms(&self) -> Vec<(Alarm, BorrowedFd<'_>)> {

@@ -55,7 +55,7 @@ pub use vpd::{Product, Vpd, vpd};
 pub use window::Window;
 
 use crate::dma::{Addressing, Arena};
-use crate::error::Result;
+use crate::error::{self, Error, Result};
 use std::fmt;
 use std::os::fd::{BorrowedFd, RawFd};
 use std::sync::Arc;
@@ -76,6 +76,13 @@ pub enum Kind {
     Packet,
     /// An interface that the kernel keeps, through AF_XDP sockets.
     AfXdp,
+}
+
+impl Kind {
+    /// Whether it is an interface that the kernel keeps.
+    pub fn is_kernels(self) -> bool {
+        matches!(self, Kind::Packet | Kind::AfXdp)
+    }
 }
 
 impl fmt::Display for Kind {
@@ -108,6 +115,9 @@ pub struct Id {
 
 /// One opened PCI function: the control plane of a card.
 ///
+/// What has a default has it for a card that is none: it has no registers, no interrupts, and
+/// reaches all memory.
+///
 /// Dropping the last handle turns bus mastering off before any mapped memory
 /// is released.
 pub trait Function: Send + Sync {
@@ -118,7 +128,9 @@ pub trait Function: Send + Sync {
     fn kind(&self) -> Kind;
 
     /// Vendor, device, subsystem, revision.
-    fn id(&self) -> Id;
+    fn id(&self) -> Id {
+        Id::default()
+    }
 
     /// The kernel's interface, where it is one and no PCI function.
     fn interface(&self) -> Option<&Interface> {
@@ -127,7 +139,9 @@ pub trait Function: Send + Sync {
 
     /// BAR `index` (0 to 5). One of I/O ports is always [`Bar::Served`], by accesses of 1, 2
     /// and 4 bytes; on a real function each is a system call.
-    fn bar(&self, index: u8) -> Result<Bar>;
+    fn bar(&self, _index: u8) -> Result<Bar> {
+        Err(has_none(self.name(), "registers"))
+    }
 
     /// The same BAR for stores that the processor may combine on their way, so that 64
     /// bytes arrive as one write; [`Bar::window`] is what it is for. `None` where that
@@ -141,13 +155,19 @@ pub trait Function: Send + Sync {
     }
 
     /// Reads 1, 2 or 4 bytes of configuration space.
-    fn config_read(&self, offset: u16, size: u8) -> Result<u32>;
+    fn config_read(&self, _offset: u16, _size: u8) -> Result<u32> {
+        Err(has_none(self.name(), "configuration space"))
+    }
 
     /// Writes 1, 2 or 4 bytes of configuration space.
-    fn config_write(&self, offset: u16, size: u8, value: u32) -> Result<()>;
+    fn config_write(&self, _offset: u16, _size: u8, _value: u32) -> Result<()> {
+        Err(has_none(self.name(), "configuration space"))
+    }
 
     /// Which addresses this function must be given for memory.
-    fn addressing(&self) -> Addressing;
+    fn addressing(&self) -> Addressing {
+        Addressing::Translated
+    }
 
     /// From now on the function is to be given physical addresses, also where an IOMMU
     /// translates for it: for a device that may go past it and cannot say so, or that shares
@@ -159,24 +179,36 @@ pub trait Function: Send + Sync {
     /// Lets the device read and write `arena`, at the IOVAs it names. Mapping
     /// the same arena again changes nothing. The arena lives until the function
     /// is closed.
-    fn map(&self, arena: &Arc<Arena>) -> Result<()>;
+    fn map(&self, _arena: &Arc<Arena>) -> Result<()> {
+        Ok(())
+    }
 
     /// Whether the device can read and write `arena`: whether it was mapped, and
     /// still is. Queues ask before they take buffers of a pool.
-    fn reaches(&self, arena: &Arc<Arena>) -> bool;
+    fn reaches(&self, _arena: &Arc<Arena>) -> bool {
+        true
+    }
 
     /// Interrupt vectors (MSI-X) it has; 0 if interrupts cannot be had this way.
-    fn irq_vectors(&self) -> u16;
+    fn irq_vectors(&self) -> u16 {
+        0
+    }
 
     /// Signals eventfd `fds[i]` for MSI-X vector `i`; an empty slice turns
     /// interrupts off. The eventfds must stay open until then.
-    fn set_irqs(&self, fds: &[RawFd]) -> Result<()>;
+    fn set_irqs(&self, fds: &[RawFd]) -> Result<()> {
+        if fds.is_empty() { Ok(()) } else { Err(has_none(self.name(), "interrupts")) }
+    }
 
     /// NUMA node it is attached to, where known.
-    fn numa_node(&self) -> Option<u16>;
+    fn numa_node(&self) -> Option<u16> {
+        None
+    }
 
     /// Resets the function (FLR) if it can; false if it cannot.
-    fn reset(&self) -> Result<bool>;
+    fn reset(&self) -> Result<bool> {
+        Ok(false)
+    }
 
     /// What may take it away, and for each an eventfd that is signalled then: for a thread
     /// to sleep on.
@@ -209,6 +241,11 @@ pub trait Function: Send + Sync {
     fn wait(&self, time: Duration) {
         pass(time);
     }
+}
+
+/// The error of a function that has no registers, or no interrupts.
+fn has_none(name: &str, what: &str) -> Error {
+    Error::new(error::Kind::Unsupported, format!("{name}: it has no {what}"))
 }
 
 /// Waits until `time` has passed.

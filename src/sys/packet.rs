@@ -58,6 +58,20 @@ pub struct Statistics {
     pub dropped: u64,
 }
 
+/// An instruction of classic BPF (Linux, `include/uapi/linux/filter.h`, `struct sock_filter`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Instruction {
+    /// What it does.
+    pub code: u16,
+    /// How many instructions on if it holds, counted from the next one.
+    pub jt: u8,
+    /// The same if it does not.
+    pub jf: u8,
+    /// Its operand.
+    pub k: u32,
+}
+
 /// Size of `struct virtio_net_hdr`.
 const HEADER: usize = 10;
 

@@ -7,6 +7,9 @@
 //! options, of broken headers; so that is left to the program unless it is asked for
 //! ([`PushDown::Flows`]).
 //!
+//! The kernel runs the filter's own program for an interface that it keeps, on frames that have
+//! the tag still in them, or none.
+//!
 //! A change of the filter widens the card first, and narrows it when all threads have the
 //! new one: no packet that both want is left out.
 
@@ -36,6 +39,8 @@ pub enum PushDown {
 #[derive(Debug, Default)]
 pub struct Narrowing {
     how: PushDown,
+    /// It is an interface of the kernel, which takes whole expressions.
+    kernels: bool,
     state: Mutex<State>,
 }
 
@@ -55,9 +60,9 @@ struct State {
 }
 
 impl Narrowing {
-    /// Leaves this to the card.
-    pub fn new(how: PushDown) -> Narrowing {
-        Narrowing { how, state: Mutex::default() }
+    /// Leaves this to the card, or to the kernel if it is an interface of the `kernels`.
+    pub fn new(how: PushDown, kernels: bool) -> Narrowing {
+        Narrowing { how, kernels, state: Mutex::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -66,10 +71,11 @@ impl Narrowing {
 
     /// What of it the card may be asked for.
     fn allowed(&self, wanted: &Wanted) -> Wanted {
+        let expression = wanted.expression.clone().filter(|_| self.kernels);
         match self.how {
             PushDown::Off => Wanted::default(),
-            PushDown::Exact => Wanted { flows: None, ..wanted.clone() },
-            PushDown::Flows => wanted.clone(),
+            PushDown::Exact => Wanted { flows: None, expression, ..wanted.clone() },
+            PushDown::Flows => Wanted { expression, ..wanted.clone() },
         }
     }
 
@@ -81,13 +87,19 @@ impl Narrowing {
         self.state().narrow(nic, self.allowed(wanted))
     }
 
+    /// Who leaves out what is not wanted.
+    pub fn whose(&self) -> &'static str {
+        if self.kernels { "the kernel" } else { "the card" }
+    }
+
     /// Says what is left to the card, if anything is.
     pub fn announce(&self, filter: &Filter, output: &Output) -> io::Result<()> {
         let now = self.now();
         if now.is_anything() {
             return Ok(());
         }
-        output.info(format_args!("filter    in the card: {}; in software: all of '{filter}'", words(&now)))?;
+        let whose = self.whose();
+        output.info(format_args!("filter    in {whose}: {}; in software: all of '{filter}'", words(&now)))?;
         if now.flows.is_some() {
             output.info(format_args!("          {NOT_THESE}"))?;
         }
@@ -196,15 +208,19 @@ pub fn words(wanted: &Wanted) -> String {
         let all: Vec<String> = flows.iter().map(flow).collect();
         parts.push(format!("packets of {}", all.join(", or ")));
     }
+    if let Some(expression) = &wanted.expression {
+        parts.push(format!("'{}', and frames whose tag it took out", expression.text));
+    }
     parts.join("; ")
 }
 
 /// The same, each part by itself, as fields of a document: an address, or an expression.
 pub fn list(wanted: &Wanted) -> Option<Vec<String>> {
-    let Wanted { destinations, vlans, flows } = wanted;
+    let Wanted { destinations, vlans, flows, expression } = wanted;
     let destinations = destinations.iter().flatten().map(ToString::to_string);
     let vlans = vlans.iter().flatten().map(|vlan| format!("vlan {vlan}"));
-    let all: Vec<String> = destinations.chain(vlans).chain(flows.iter().flatten().map(flow)).collect();
+    let all = destinations.chain(vlans).chain(flows.iter().flatten().map(flow));
+    let all: Vec<String> = all.chain(expression.iter().map(|expression| expression.text.clone())).collect();
     Some(all).filter(|all| !all.is_empty())
 }
 

@@ -86,9 +86,9 @@ pub struct Rule {
 }
 
 impl Board {
-    /// Leaves this to the card.
-    pub fn new(push_down: PushDown) -> Board {
-        Board { card: Narrowing::new(push_down), ..Board::default() }
+    /// Leaves this to the card, or to the kernel.
+    pub fn new(push_down: PushDown, kernels: bool) -> Board {
+        Board { card: Narrowing::new(push_down, kernels), ..Board::default() }
     }
 
     /// Whether somebody wants fresh figures.

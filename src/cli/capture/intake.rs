@@ -117,26 +117,25 @@ impl Intake {
     /// the filter wants it; `time` is asked for only then. Whether it is recorded.
     #[inline]
     pub fn take(&mut self, q: usize, batch: &Batch<'_>, range: Range<usize>, time: impl FnOnce() -> u64) -> bool {
-        if range.len() > 1 {
-            return self.take_parts(q, batch, range, time);
+        if range.len() == 1 {
+            return self.take_parts(q, &[batch.frame(range.start)], time);
         }
-        let frame = batch.frame(range.start);
-        self.admits(q, self.filter.matches(frame, frame.len())) && {
-            let recorded = self.sink.record(time(), frame);
-            self.note(q, recorded)
-        }
+        let mut parts: [&[u8]; PARTS] = [&[]; PARTS];
+        let count = range.len();
+        parts.iter_mut().zip(range).for_each(|(part, i)| *part = batch.frame(i));
+        self.take_parts(q, &parts[..count], time)
     }
 
-    /// The same of a frame in several buffers.
-    fn take_parts(&mut self, q: usize, batch: &Batch<'_>, range: Range<usize>, time: impl FnOnce() -> u64) -> bool {
-        let mut parts: [&[u8]; PARTS] = [&[]; PARTS];
-        let mut wire_len = 0;
-        let count = range.len();
-        for (part, i) in parts.iter_mut().zip(range) {
-            *part = batch.frame(i);
-            wire_len += part.len();
+    /// The same of a frame that lies in these parts.
+    #[inline]
+    pub fn take_parts(&mut self, q: usize, parts: &[&[u8]], time: impl FnOnce() -> u64) -> bool {
+        if let [frame] = *parts {
+            return self.admits(q, self.filter.matches(frame, frame.len())) && {
+                let recorded = self.sink.record(time(), frame);
+                self.note(q, recorded)
+            };
         }
-        let parts = &parts[..count];
+        let wire_len = parts.iter().map(|part| part.len()).sum();
         self.admits(q, self.filter.matches_parts(parts, wire_len)) && {
             let recorded = self.sink.record_parts(time(), parts);
             self.note(q, recorded)

@@ -2,7 +2,9 @@
 //!
 //! Each thread has queues of its own. It never waits for the disk, calls no system as
 //! long as packets flow (but to wake the writer once a chunk, or to write a file in memory
-//! itself), and copies each packet once, or twice if it is published besides. Several queues are
+//! itself), and copies each packet once, or twice if it is published besides. Of an interface of
+//! the kernel packets are read where they lie, and where none come the thread sleeps: the kernel
+//! receives meanwhile, and needs the processor for it. Several queues are
 //! looked at in turn, which is the order of time if a packet's time is that of
 //! its batch; if a card stamps packets they are merged by their times ([`Merge`]), whichever
 //! cards they are of.
@@ -111,6 +113,12 @@ const QUIET: u32 = 64;
 /// Packets whose first bytes are on their way from the card's cache while one is recorded.
 const AHEAD: usize = 8;
 
+/// Packets that are read where they lie, in one go.
+const SHOWN: usize = 256;
+
+/// How long it sleeps at a time where none come.
+const REST: Duration = Duration::from_millis(10);
+
 impl Receiver {
     /// Captures until a limit is reached, writing fails, or somebody says stop;
     /// then drops `done`, and lets go what comes until [`Counts::closed`]: so that
@@ -159,6 +167,14 @@ impl Receiver {
                 break;
             }
             idle.polled(did);
+            if idle.is_yielding()
+                && let [queue] = &mut queues[..]
+                && queue.shows()
+            {
+                let left = end.saturating_sub(clock.now()).min(clock.ticks(REST));
+                // What it meets, the next look meets too.
+                let _ = queue.wait(Duration::from_nanos(clock.ns(left)));
+            }
             quiet = if did == 0 && stop.is_dry() { quiet + 1 } else { 0 };
             if quiet > QUIET {
                 break;
@@ -237,6 +253,10 @@ pub(super) fn in_turn(
 ) -> usize {
     let mut did = 0;
     for (q, queue) in queues.iter_mut().enumerate() {
+        if queue.shows() {
+            did += in_place(queue, q, last, times, clock, intake);
+            continue;
+        }
         let n = queue.recv(batch);
         if n == 0 {
             continue;
@@ -255,4 +275,24 @@ pub(super) fn in_turn(
         batch.clear();
     }
     did
+}
+
+/// The same of packets that are read where they lie; how many these were.
+fn in_place(
+    queue: &mut RxQueue,
+    q: usize,
+    last: &mut u64,
+    times: &mut [Times],
+    clock: &Clock,
+    intake: &mut Intake,
+) -> usize {
+    if intake.is_full() {
+        return 0;
+    }
+    let times = &mut times[intake.card(q)];
+    times.batch(clock.wall_ns(clock.now()));
+    queue.show(SHOWN, |parts, stamp| {
+        intake.take_parts(q, parts, || times.alone(stamp, last));
+        !intake.is_full()
+    })
 }

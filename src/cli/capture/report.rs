@@ -46,13 +46,15 @@ pub struct InCard {
     pub wanted: Wanted,
     /// What it left out; none if nobody has counted that.
     pub left_out: Option<u64>,
+    /// Who did: the card, or the kernel.
+    pub whose: &'static str,
 }
 
 impl InCard {
     /// As it is now, of these cards.
     pub fn of(card: &Narrowing, cards: &[Tally]) -> InCard {
         let left_out = if card.was_narrowed() { cards.iter().map(|card| card.left_out).sum() } else { Some(0) };
-        InCard { wanted: card.now(), left_out }
+        InCard { wanted: card.now(), left_out, whose: card.whose() }
     }
 }
 
@@ -117,7 +119,8 @@ impl Report {
         };
         match self.in_card.left_out {
             None => output.result(format_args!(
-                "          not known: what the card left out, as it keeps no count of it{only}"
+                "          not known: what {} left out, as it keeps no count of it{only}",
+                self.in_card.whose
             ))?,
             Some(0) => {}
             Some(packets) => output.result(format_args!(
@@ -178,9 +181,10 @@ impl Report {
         let missed = self.sum(|card| card.stats.rx_missed.unwrap_or(0));
         Some(match (self.sum(|card| card.received), missed) {
             (0, 0) if bad > 0 => "nothing captured: all frames were broken or too long; raise --max-frame".into(),
-            (0, 0) if self.in_card.left_out != Some(0) => {
-                "nothing captured: no packet passed what of the filter is in the card; try --push-down off".into()
-            }
+            (0, 0) if self.in_card.left_out != Some(0) => format!(
+                "nothing captured: no packet passed what of the filter is in {}; try --push-down off",
+                self.in_card.whose
+            ),
             (0, 0) => "nothing captured: no packet reached the card; is the far end sending, and to this port?".into(),
             (0, missed) => {
                 format!("nothing captured: the card missed all {missed} packets; is another process on this card?")

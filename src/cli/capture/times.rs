@@ -12,7 +12,7 @@
 //! So is a packet that carries no stamp though its card has a clock, but no later
 //! than the stamped ones behind it; such packets are counted.
 
-use crate::dma::Batch;
+use crate::dma::{Batch, Timestamp};
 use crate::driver::{Nic, TimestampSource};
 use crate::error::Result;
 use crate::measure::{Clock, Point, Relation, SLIP_NS};
@@ -156,7 +156,7 @@ impl Times {
     /// cannot have overtaken.
     #[inline]
     pub fn packet(&mut self, batch: &Batch<'_>, i: usize, last: &mut u64) -> u64 {
-        let time = match self.stamped(batch, i) {
+        let time = match self.stamped(batch.meta(i).timestamp) {
             Some((card, time)) => {
                 self.told = self.told.max(card);
                 time
@@ -164,6 +164,28 @@ impl Times {
             None if self.relation.is_none() => self.batch,
             None => self.without(batch, i),
         };
+        self.in_order(time, last)
+    }
+
+    /// The same of a packet with this stamp, behind which none is known yet.
+    #[inline]
+    pub fn alone(&mut self, stamp: Option<Timestamp>, last: &mut u64) -> u64 {
+        let time = match self.stamped(stamp) {
+            Some((card, time)) => {
+                self.told = self.told.max(card);
+                time
+            }
+            None => {
+                self.unstamped += u64::from(self.relation.is_some());
+                self.batch
+            }
+        };
+        self.in_order(time, last)
+    }
+
+    /// This time, or that of the packet before.
+    #[inline]
+    fn in_order(&self, time: u64, last: &mut u64) -> u64 {
         // Time of day that was set back by more than that is followed.
         if last.wrapping_sub(time) > SLIP_NS {
             *last = time;
@@ -171,12 +193,12 @@ impl Times {
         *last
     }
 
-    /// The stamp of the packet in entry `i`, and its time of day. Of a stamp that is
+    /// A stamp, and its time of day. Of one that is
     /// far from now nothing is known: the card's clock was set since it was read.
     #[inline]
-    fn stamped(&self, batch: &Batch<'_>, i: usize) -> Option<(u64, u64)> {
+    fn stamped(&self, stamp: Option<Timestamp>) -> Option<(u64, u64)> {
         let relation = self.relation.as_ref()?;
-        let card = u64::try_from(batch.meta(i).timestamp?.0.as_nanos()).ok()?;
+        let card = u64::try_from(stamp?.0.as_nanos()).ok()?;
         let time = relation.wall(card);
         (time.abs_diff(self.batch) <= SLIP_NS).then_some((card, time))
     }
@@ -185,7 +207,7 @@ impl Times {
     #[cold]
     fn without(&mut self, batch: &Batch<'_>, i: usize) -> u64 {
         self.unstamped += 1;
-        let behind = (i + 1..batch.len()).find_map(|n| self.stamped(batch, n));
+        let behind = (i + 1..batch.len()).find_map(|n| self.stamped(batch.meta(n).timestamp));
         behind.map_or(self.batch, |(_, time)| time.min(self.batch))
     }
 

@@ -8,7 +8,6 @@ use crate::dma::{Addressing, Arena, Region};
 use crate::error::Result;
 use crate::pci::{self, Bar, Doorbell, Function, Registers};
 use std::collections::HashMap;
-use std::os::fd::RawFd;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
@@ -207,29 +206,9 @@ impl Function for Scripted {
         Ok(())
     }
 
-    fn addressing(&self) -> Addressing {
-        Addressing::Translated
-    }
-
     fn map(&self, arena: &Arc<Arena>) -> Result<()> {
         self.arenas.lock().unwrap().push(Arc::clone(arena));
         Ok(())
-    }
-
-    fn reaches(&self, _arena: &Arc<Arena>) -> bool {
-        true
-    }
-
-    fn irq_vectors(&self) -> u16 {
-        0
-    }
-
-    fn set_irqs(&self, _fds: &[RawFd]) -> Result<()> {
-        Ok(())
-    }
-
-    fn numa_node(&self) -> Option<u16> {
-        None
     }
 
     fn reset(&self) -> Result<bool> {

@@ -58,7 +58,7 @@ pub fn narrow(hw: &Hw, wanted: &Wanted) -> Wanted {
     if destinations.is_none() {
         set_promiscuous(hw, true);
     }
-    Wanted { destinations, vlans, flows: None }
+    Wanted { destinations, vlans, ..Wanted::default() }
 }
 
 /// Of frames with a tag, these alone. Neither is a frame left out for its CFI.

@@ -1,6 +1,6 @@
 //! For tests: a card whose firmware answers what a test says.
 
-use crate::dma::{Addressing, Arena, Region};
+use crate::dma::{Arena, Region};
 use crate::error::Result;
 use crate::pci::{self, Bar, Doorbell, Function, Page, Registers};
 use std::collections::HashMap;
@@ -305,17 +305,9 @@ impl Function for Scripted {
         Ok(())
     }
 
-    fn addressing(&self) -> Addressing {
-        Addressing::Translated
-    }
-
     fn map(&self, arena: &Arc<Arena>) -> Result<()> {
         self.arenas.lock().unwrap().push(Arc::clone(arena));
         Ok(())
-    }
-
-    fn reaches(&self, _arena: &Arc<Arena>) -> bool {
-        true
     }
 
     fn irq_vectors(&self) -> u16 {
@@ -324,10 +316,6 @@ impl Function for Scripted {
 
     fn set_irqs(&self, _fds: &[RawFd]) -> Result<()> {
         Ok(())
-    }
-
-    fn numa_node(&self) -> Option<u16> {
-        None
     }
 
     fn reset(&self) -> Result<bool> {

@@ -3,7 +3,7 @@
 
 use super::counters::{Counters, Counts};
 use crate::dma::Timestamp;
-use crate::driver::ops::{ClockReading, FlowRule, Link, NicOps, Said};
+use crate::driver::ops::{ClockReading, FlowRule, Link, NicOps, Said, Wanted};
 use crate::driver::pluggable::Pluggable;
 use crate::driver::stats::Stats;
 use crate::error::{Error, Kind, Result};
@@ -23,6 +23,8 @@ pub struct Ops {
     interface: Interface,
     /// That the interface's memberships end with.
     socket: Arc<Socket>,
+    /// Those that the kernel can judge for.
+    judged: Vec<Arc<Socket>>,
     promiscuous: bool,
     groups: Vec<MacAddr>,
     /// By receive queue, and by transmit queue.
@@ -34,18 +36,29 @@ pub struct Ops {
 }
 
 impl Ops {
-    /// Of queues that count here; `missed` is what the kernel had no room for, and it stamps
+    /// Of queues that count here, with a socket for memberships and those that the kernel can judge
+    /// for; `missed` is what the kernel had no room for, and it stamps
     /// packets if it `stamps`.
     pub fn new(
         interface: &Interface,
-        socket: Arc<Socket>,
+        (socket, judged): (Arc<Socket>, Vec<Arc<Socket>>),
         counters: [Vec<Arc<Counters>>; 2],
         missed: Missed,
         stamps: bool,
     ) -> Result<Self> {
         let tx_dropped = interface.link()?.tx_dropped;
         let (promiscuous, groups) = (false, Vec::new());
-        Ok(Ops { interface: interface.clone(), socket, promiscuous, groups, counters, missed, tx_dropped, stamps })
+        Ok(Ops {
+            interface: interface.clone(),
+            socket,
+            judged,
+            promiscuous,
+            groups,
+            counters,
+            missed,
+            tx_dropped,
+            stamps,
+        })
     }
 
     fn error(&self, kind: Kind, text: impl fmt::Display) -> Error {
@@ -80,6 +93,18 @@ impl NicOps for Ops {
             self.promiscuous = on;
         }
         Ok(())
+    }
+
+    /// What it does not take is judged by the program alone.
+    fn narrow(&mut self, wanted: &Wanted) -> Result<Wanted> {
+        let expression = wanted.expression.clone().filter(|_| !self.judged.is_empty());
+        let program = expression.as_ref().map(|expression| &expression.program[..]);
+        let failed = self.failed("ending the kernel's filter");
+        if self.judged.iter().all(|socket| socket.set_filter(program).is_ok()) {
+            return Ok(Wanted { expression, ..Wanted::default() });
+        }
+        self.judged.iter().try_for_each(|socket| socket.set_filter(None)).map_err(failed)?;
+        Ok(Wanted::default())
     }
 
     fn set_multicast(&mut self, groups: &[MacAddr]) -> Result<()> {

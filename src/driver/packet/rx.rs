@@ -1,29 +1,25 @@
 //! Receiving: each frame is copied out of the ring that the kernel fills, into a buffer.
 
-use super::counters::{Counters, Counts};
-use crate::dma::{BATCH_MAX, BUFFER_SIZE, Batch, Decode, Decoder, Entry, Meta, Pool, RawMeta, Span, Timestamp};
-use crate::driver::queue::Receive;
-use crate::driver::stats::Anomalies;
+use super::counters::Counts;
+use crate::dma::{BATCH_MAX, BUFFER_SIZE, Batch, Decode, Decoder, Entry, Meta, RawMeta, Span, Timestamp};
+use crate::driver::kernel::Source;
 use crate::driver::tally::Tally;
-use crate::error::{Error, Kind, Result};
 use crate::net::Sum;
 use crate::sys::packet::Offloads;
 use crate::sys::packet::ring::{Frame, Ring};
-use std::sync::Arc;
+use crate::sys::packet::socket::Group;
+use std::io;
 use std::time::Duration;
 
-/// A receive queue.
+/// What a receive queue reads.
 #[derive(Debug)]
-pub struct RxQueue {
-    ring: Ring,
-    device: Arc<str>,
-    /// Its interface's number.
-    index: u32,
-    /// The kernel receives for it.
-    bound: bool,
-    how: How,
-    counters: Arc<Counters>,
-    tally: Arc<Tally>,
+pub struct Frames {
+    pub ring: Ring,
+    /// The number of the interface.
+    pub index: u32,
+    /// With whose sockets it shares what comes, if with any.
+    pub group: Option<Group>,
+    pub how: How,
 }
 
 /// What becomes of frames.
@@ -59,59 +55,23 @@ const DECODER: Decoder = Decoder::of::<Words>();
 /// Bytes of the addresses, behind which a tag is.
 const ADDRESSES: usize = 12;
 
-impl RxQueue {
-    /// A queue of `device` that receives from interface number `index` once it is filled.
-    pub fn new(ring: Ring, device: Arc<str>, index: u32, how: How, counters: &Arc<Counters>) -> Self {
-        let (counters, tally) = (Arc::clone(counters), Arc::default());
-        RxQueue { ring, device, index, bound: false, how, counters, tally }
-    }
-
-    /// Has the kernel receive; buffers are taken as frames come.
-    pub fn fill(&mut self, _pool: &Pool) -> Result<()> {
-        if !self.bound {
-            let failed = |e| Error::io(format!("{}: receiving from the interface", self.device), e);
-            self.ring.socket().bind(self.index, true).map_err(failed)?;
-            self.bound = true;
+impl Source for Frames {
+    fn start(&mut self) -> io::Result<()> {
+        match &self.group {
+            Some(group) => self.ring.socket().join(self.index, group),
+            None => self.ring.socket().bind(self.index, true),
         }
-        Ok(())
     }
 
-    /// See [`RxQueue::wait`](crate::driver::RxQueue::wait).
-    pub fn wait(&mut self, patience: Duration) -> Result<bool> {
-        if self.ring.first().is_some() { Ok(true) } else { self.interrupted(patience) }
+    fn has_frame(&mut self) -> bool {
+        self.ring.first().is_some()
     }
 
-    /// See [`RxQueue::interrupted`](crate::driver::RxQueue::interrupted).
-    pub fn interrupted(&mut self, patience: Duration) -> Result<bool> {
-        let failed = |e| Error::io(format!("{}: waiting for a frame", self.device), e).with_kind(Kind::Io);
-        self.ring.socket().wait(patience).map_err(failed)
+    fn sleep(&self, patience: Duration) -> io::Result<bool> {
+        self.ring.socket().wait(patience)
     }
 
-    /// Buffers that a burst takes: none stays here.
-    pub fn slots(&self) -> u32 {
-        BATCH_MAX as u32
-    }
-
-    /// What the kernel did wrong: nothing is known of that.
-    pub fn anomalies(&self) -> Anomalies {
-        self.tally.read()
-    }
-
-    /// The counters behind it.
-    pub fn tally(&self) -> Arc<Tally> {
-        Arc::clone(&self.tally)
-    }
-
-    /// Gives all buffers back: it has none.
-    pub fn release(&mut self, _pool: &Pool) {}
-}
-
-impl Receive for RxQueue {
-    fn recv(&mut self, batch: &mut Batch<'_>) -> usize {
-        if !self.bound && self.fill(batch.pool()).is_err() {
-            return 0;
-        }
-        let before = batch.len();
+    fn take(&mut self, batch: &mut Batch<'_>, _tally: &Tally) -> Counts {
         let how = self.how;
         let mut counts = Counts::default();
         while batch.room() > 0
@@ -134,9 +94,51 @@ impl Receive for RxQueue {
             self.ring.pass();
         }
         batch.filled(batch.len(), DECODER);
-        self.counters.add(counts);
-        batch.len() - before
+        counts
     }
+
+    fn shows(&self) -> bool {
+        !self.how.finished && !self.how.strips
+    }
+
+    fn show(&mut self, most: usize, mut see: impl FnMut(&[&[u8]], Option<Timestamp>) -> bool) -> (usize, Counts) {
+        let how = self.how;
+        let (mut shown, mut counts) = (0, Counts::default());
+        let mut goes_on = self.shows();
+        while goes_on
+            && shown < most
+            && let Some(frame) = self.ring.first()
+        {
+            shown += 1;
+            if frame.outgoing && how.incoming_only {
+                self.ring.pass();
+                continue;
+            }
+            if frame.len > how.longest || frame.bytes.len() < frame.len {
+                counts.oversize += 1;
+            } else {
+                let stamp = (how.stamps && frame.time != 0).then_some(Timestamp(Duration::from_nanos(frame.time)));
+                goes_on = match frame.vlan {
+                    None => see(&[frame.bytes], stamp),
+                    Some(tag) => {
+                        let (addresses, rest) = frame.bytes.split_at(frame.bytes.len().min(ADDRESSES));
+                        see(&[addresses, &tag_bytes(tag), rest], stamp)
+                    }
+                };
+                counts.packets += 1;
+                counts.bytes += frame.len as u64;
+            }
+            counts.unfinished += u64::from(frame.unfinished);
+            self.ring.pass();
+        }
+        (shown, counts)
+    }
+}
+
+/// A tag as it is on a wire: type and control information.
+fn tag_bytes((kind, tci): (u16, u16)) -> [u8; 4] {
+    let ([a, b], [c, d]) = (kind.to_be_bytes(), tci.to_be_bytes());
+    [a, b, c, d]
 }
 
 /// Appends a copy of the frame; false if there is no place for it.
@@ -145,16 +147,15 @@ fn place(batch: &mut Batch<'_>, frame: &Frame<'_>, how: How) -> bool {
     let at = batch.len();
     let checked = if frame.checked { u64::from(Meta::L4_GOOD) << 16 } else { 0 };
     let mut words = [if how.stamps { frame.time } else { 0 }, checked];
-    let mut tag = [0; 4];
+    let bytes;
     let tag = match frame.vlan {
         Some((_, tci)) if how.strips => {
             words[1] |= u64::from(tci) | u64::from(Meta::TAGGED) << 16;
             &[][..]
         }
-        Some((kind, tci)) => {
-            tag[..2].copy_from_slice(&kind.to_be_bytes());
-            tag[2..].copy_from_slice(&tci.to_be_bytes());
-            &tag[..]
+        Some(tag) => {
+            bytes = tag_bytes(tag);
+            &bytes[..]
         }
         None => &[],
     };
@@ -220,7 +221,7 @@ fn fill_checksum(batch: &mut Batch<'_>, first: usize, frame: &Frame<'_>, tag: us
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dma::Addressing;
+    use crate::dma::{Addressing, Pool};
 
     const HOW: How = How { longest: 9_216, incoming_only: false, finished: true, strips: false, stamps: true };
 

@@ -1,79 +1,11 @@
 //! Sending: a burst is one system call, after which its buffers are free.
 
-use super::counters::{Counters, Counts};
+use super::counters::Counts;
 use super::offload;
-use crate::dma::{BATCH_MAX, Batch, Pool, Timestamp};
-use crate::driver::queue::Transmit;
-use crate::driver::stats::Anomalies;
+use crate::dma::{BATCH_MAX, Batch};
+use crate::driver::kernel::{MIN_FRAME, Outlet};
 use crate::driver::tally::{Anomaly, Tally};
-use crate::error::{Error, Kind, Result};
 use crate::sys::packet::socket::{PARTS, Socket};
-use std::sync::Arc;
-
-/// Shortest frame of Ethernet, without FCS: a shorter one is padded, as a card does.
-const MIN_FRAME: usize = 60;
-
-/// A transmit queue.
-#[derive(Debug)]
-pub struct TxQueue {
-    socket: Socket,
-    counters: Arc<Counters>,
-    tally: Arc<Tally>,
-}
-
-impl TxQueue {
-    /// That sends by a bound socket.
-    pub fn new(socket: Socket, counters: &Arc<Counters>) -> Self {
-        TxQueue { socket, counters: Arc::clone(counters), tally: Arc::default() }
-    }
-
-    /// Any pool will do.
-    pub fn adopt(&mut self, _pool: &Pool) -> Result<()> {
-        Ok(())
-    }
-
-    /// Buffers that a burst takes: none stays here.
-    pub fn slots(&self) -> u32 {
-        BATCH_MAX as u32
-    }
-
-    /// See [`TxQueue::prepare`](crate::driver::TxQueue::prepare).
-    ///
-    /// # Errors
-    /// [`Kind::Unsupported`], always.
-    pub fn prepare(&mut self, _batch: &mut Batch<'_>) -> Result<usize> {
-        Err(Error::new(Kind::Unsupported, "an interface of the kernel cannot have packets laid ready; use send"))
-    }
-
-    /// Nothing is laid ready.
-    pub fn launch(&mut self, _n: usize) -> bool {
-        false
-    }
-
-    /// The kernel does not say.
-    pub fn last_sent(&self) -> Option<Timestamp> {
-        None
-    }
-
-    /// Frames that could not be sent.
-    pub fn anomalies(&self) -> Anomalies {
-        self.tally.read()
-    }
-
-    /// The counters behind it.
-    pub fn tally(&self) -> Arc<Tally> {
-        Arc::clone(&self.tally)
-    }
-
-    /// Gives all buffers back: it has none.
-    pub fn release(&mut self, _pool: &Pool) {}
-
-    /// Drops the first `entries`, which make a frame that cannot be sent.
-    fn refuse(&self, batch: &mut Batch<'_>, entries: usize, wrong: Anomaly) {
-        self.tally.count(wrong);
-        free(batch, entries);
-    }
-}
 
 /// Gives the buffers of the first `entries` back.
 fn free(batch: &mut Batch<'_>, entries: usize) {
@@ -86,8 +18,15 @@ fn first_frame(batch: &Batch<'_>) -> Option<usize> {
     (0..batch.len()).find(|&i| !batch.continues(i)).map(|last| last + 1)
 }
 
-impl Transmit for TxQueue {
-    fn send(&mut self, batch: &mut Batch<'_>) -> usize {
+/// Drops the first `entries`, which make a frame that cannot be sent.
+fn refuse(batch: &mut Batch<'_>, entries: usize, tally: &Tally, wrong: Anomaly) {
+    tally.count(wrong);
+    free(batch, entries);
+}
+
+/// What a transmit queue writes to is a socket that is bound.
+impl Outlet for Socket {
+    fn put(&mut self, batch: &mut Batch<'_>, tally: &Tally) -> Counts {
         const { assert!(PARTS >= BATCH_MAX) };
         let all = batch.len();
         let mut start = true;
@@ -107,13 +46,13 @@ impl Transmit for TxQueue {
         while !batch.is_empty() {
             let Some(first) = first_frame(batch) else {
                 let rest = batch.len();
-                self.refuse(batch, rest, Anomaly::BadChain);
+                refuse(batch, rest, tally, Anomaly::BadChain);
                 break;
             };
             let mut parts: [&[u8]; BATCH_MAX] = [&[]; BATCH_MAX];
             parts.iter_mut().zip(batch.frames()).for_each(|(part, frame)| *part = frame);
             let ends = (0..batch.len()).filter(|&i| !batch.continues(i)).fold(0, |ends, i| ends | 1 << i);
-            match self.socket.send(&parts[..batch.len()], ends) {
+            match self.send(&parts[..batch.len()], ends) {
                 Ok(frames) => {
                     let entries = (0..batch.len()).filter(|&i| !batch.continues(i)).nth(frames.saturating_sub(1));
                     let entries = entries.map_or(0, |last| last + 1);
@@ -123,7 +62,7 @@ impl Transmit for TxQueue {
                     free(batch, entries);
                 }
                 Err(error) => match error.raw_os_error() {
-                    Some(libc::EMSGSIZE | libc::EINVAL) => self.refuse(batch, first, Anomaly::BadLength),
+                    Some(libc::EMSGSIZE | libc::EINVAL) => refuse(batch, first, tally, Anomaly::BadLength),
                     // No carrier, or the other end is full: the interface counts a drop each time.
                     Some(libc::ENOBUFS) => {
                         counts.refused += 1 + u64::from(cut);
@@ -134,11 +73,10 @@ impl Transmit for TxQueue {
                 },
             }
         }
-        self.counters.add(counts);
-        all - batch.len()
+        counts
     }
 
-    fn reclaim(&mut self, _pool: &Pool) -> usize {
+    fn push_on(&mut self) -> usize {
         0
     }
 }

@@ -21,10 +21,8 @@
 mod rx;
 mod tx;
 
-pub use rx::RxQueue;
-pub use tx::TxQueue;
-
 use super::config::Config;
+use super::kernel::Queue;
 use super::limits::Limits;
 use super::ops::{Description, NicOps, Opened};
 use super::packet::counters::Counters;
@@ -34,9 +32,16 @@ use crate::net::MacAddr;
 use crate::pci::{Function, Interface};
 use crate::sys::packet::socket;
 use crate::sys::xdp::program::{Mode, Program};
-use crate::sys::xdp::{self, CHUNK, Copies, HEADROOM, Opened as Socket};
+use crate::sys::xdp::{self, CHUNK, Copies, HEADROOM, Opened as Socket, Sender};
+use rx::Chunks;
 use std::io;
 use std::sync::Arc;
+
+/// A receive queue.
+pub type RxQueue = Queue<Chunks>;
+
+/// A transmit queue.
+pub type TxQueue = Queue<Sender>;
 
 /// Bytes of an Ethernet header.
 const ETHERNET: u32 = 14;
@@ -103,11 +108,12 @@ pub fn open<R: From<RxQueue>, T: From<TxQueue>>(
     let (mut rx, mut tx): (Vec<R>, Vec<T>) = (Vec::new(), Vec::new());
     for (n, Socket { socket, receiver, sender }) in queues.into_iter().enumerate() {
         let [received, sent] = [Arc::<Counters>::default(), Arc::<Counters>::default()];
-        let queue = (n as u32, Arc::clone(&program));
         // Frames come to all of them, whatever was asked for.
-        rx.push(RxQueue::new(receiver, Arc::clone(&device), queue, config.max_frame.into(), &received).into());
+        let program = Arc::clone(&program);
+        let chunks = Chunks { receiver, queue: n as u32, program, longest: config.max_frame.into() };
+        rx.push(RxQueue::new(chunks, &device, &received).into());
         if n < usize::from(config.tx_queues) {
-            tx.push(TxQueue::new(sender, &sent).into());
+            tx.push(TxQueue::new(sender, &device, &sent).into());
         }
         counters[0].push(received);
         counters[1].push(sent);
@@ -120,7 +126,7 @@ pub fn open<R: From<RxQueue>, T: From<TxQueue>>(
     // Memberships are those of a packet socket.
     let member =
         socket::Socket::new().map_err(|e| denied(Error::io(format!("{device}: opening a packet socket"), e)))?;
-    let mut ops = Ops::new(interface, Arc::new(member), counters, missed, false)?;
+    let mut ops = Ops::new(interface, (Arc::new(member), Vec::new()), counters, missed, false)?;
     ops.set_promiscuous(config.promiscuous)?;
     Ok(Opened { rx, tx, description, ops: Box::new(ops) })
 }

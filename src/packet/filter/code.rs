@@ -1,16 +1,7 @@
 //! Classic BPF: instructions, and how they are printed.
 
+pub use crate::sys::packet::Instruction;
 use std::fmt;
-
-/// One instruction (Linux, `include/uapi/linux/filter.h`, `struct sock_filter`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Instruction {
-    pub code: u16,
-    /// How many instructions on if it holds, counted from the next one.
-    pub jt: u8,
-    pub jf: u8,
-    pub k: u32,
-}
 
 /// Most instructions of a program (`BPF_MAXINSNS`).
 pub const MOST: usize = 4096;
@@ -71,11 +62,20 @@ pub const JSET: u16 = 0x40;
 pub const TAX: u16 = 0x00;
 pub const TXA: u16 = 0x80;
 
+/// Whether the kernel's programs want all that this one does: they shift by what is left of the
+/// number in a register, where this one has 0.
+pub fn is_kernels(program: &[Instruction]) -> bool {
+    let shifts = |i: &Instruction| i.class() == ALU && matches!(i.operation(), LSH | RSH) && i.code & X != 0;
+    !program.iter().any(shifts)
+}
+
 impl Instruction {
+    /// One without jumps.
     pub const fn new(code: u16, k: u32) -> Self {
         Self { code, jt: 0, jf: 0, k }
     }
 
+    /// What sort it is of.
     pub const fn class(self) -> u16 {
         self.code & 0x07
     }

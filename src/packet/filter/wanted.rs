@@ -133,7 +133,7 @@ pub fn wanted(test: &Test) -> Wanted {
     fn some<T>(all: Vec<T>) -> Option<Vec<T>> {
         Some(all).filter(|all| !all.is_empty())
     }
-    Wanted { destinations: some(destinations), vlans: some(vlans), flows: some(flows) }
+    Wanted { destinations: some(destinations), vlans: some(vlans), flows: some(flows), expression: None }
 }
 
 /// One of these holds for every frame that passes.
@@ -347,6 +347,17 @@ mod tests {
             "(udp and dst host 239.1.2.3 and dst port 5000) or igmp",
         ] {
             assert_eq!(of(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_expression_is_the_kernels_unless_it_shifts_by_what_only_the_frame_tells() {
+        let left = |text: &str| Filter::parse(text).unwrap().wanted().expression.clone();
+        for text in ["udp", "ip[6:2] & 0x1fff = 0 and tcp[((tcp[12] & 0xf0) >> 2):2] = 7", "vlan 5"] {
+            assert_eq!(left(text).unwrap().text, text);
+        }
+        for text in ["", "ip[0] << ip[1] = 4", "udp or 64 >> ip[1] = 4"] {
+            assert!(left(text).is_none(), "{text}");
         }
     }
 }

@@ -16,8 +16,9 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Bytes that the kernel takes in one piece.
-const BLOCK: usize = 1 << 20;
+/// Bytes that the kernel takes in one piece. A block goes to the reader whole, and the rest of
+/// one that waits no longer is lost to the ring: so there are many, and they are short.
+const BLOCK: usize = 256 << 10;
 
 /// What a slot has besides its frame, at most: `tpacket2_hdr`, `sockaddr_ll`, a
 /// `virtio_net_hdr`, and what they are aligned to.
@@ -95,10 +96,11 @@ const FRAMES: usize = 12;
 const FIRST: usize = 16;
 
 impl Ring {
-    /// Has the kernel make a ring of `blocks` MiB, or of half as much and so on where memory
+    /// Has the kernel make a ring of `mib` MiB, or of half as much and so on where memory
     /// is short.
-    pub fn new(socket: &Arc<Socket>, shape: Shape, mut blocks: u32) -> io::Result<Self> {
-        let fd = &socket.0;
+    pub fn new(socket: &Arc<Socket>, shape: Shape, mib: u32) -> io::Result<Self> {
+        let fd = &socket.fd;
+        let mut blocks = mib * (1 << 20) / BLOCK as u32;
         if shape == Shape::Blocks {
             set_option(fd, libc::PACKET_VERSION, &(TPACKET_V3 as i32))?;
         } else {
