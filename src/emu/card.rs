@@ -57,7 +57,7 @@ impl Card {
     /// What its wire itself did to frames, or saw, and what it got wrong of them (fault).
     pub fn wire_report(&mut self) -> Vec<Note> {
         let board = self.model.board_mut();
-        let mut notes = board.port.mac.report();
+        let mut notes = board.port.report();
         notes.extend(board.bus.memory.slip.as_ref().and_then(|slip| slip.note()));
         notes
     }

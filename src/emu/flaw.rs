@@ -4,7 +4,7 @@
 //!   wire or inner loop --> lost? held? --> [ held ] --> the model, with a time of its own
 //! ```
 
-use super::wire::FrameQueue;
+use super::wire::{Fate, FrameQueue, Note};
 use super::{At, Fault, FaultKind, Picos};
 
 /// Bytes of frames that are held.
@@ -18,6 +18,8 @@ pub struct Flaw {
     kind: FaultKind,
     number: u32,
     count: u32,
+    /// Frames that it took away.
+    lost: u64,
     held: FrameQueue,
     /// How many of them may be received.
     free: usize,
@@ -39,7 +41,8 @@ impl Flaw {
             _ => return None,
         };
         let number = fault.at.map_or(usual, At::number);
-        Some(Box::new(Flaw { kind: fault.kind, number, count: 0, held: FrameQueue::new(HELD), free: 0, first: None }))
+        let held = FrameQueue::new(HELD);
+        Some(Box::new(Flaw { kind: fault.kind, number, count: 0, lost: 0, held, free: 0, first: None }))
     }
 
     /// Whether a frame that is to be sent stays in the card for ever.
@@ -68,6 +71,7 @@ impl Flaw {
         if !lost && !self.held.push(frame, at) {
             return false;
         }
+        self.lost += u64::from(lost);
         self.count = self.count.wrapping_add(1);
         match self.kind {
             FaultKind::Held if self.held.len() < self.number as usize => {}
@@ -75,6 +79,16 @@ impl Flaw {
             _ => self.free = self.held.len(),
         }
         true
+    }
+
+    /// What it has taken away so far, if anything: no driver meets that.
+    pub fn note(&self) -> Option<Note> {
+        let (key, words) = match self.kind {
+            FaultKind::LoseEach => ("fault_lose_each", "received packets were lost (fault=lose-each)"),
+            FaultKind::LoseLong => ("fault_lose_long", "long received packets were lost (fault=lose-long)"),
+            _ => return None,
+        };
+        (self.lost > 0).then(|| Note::new(Fate::Faulted, key, words, self.lost))
     }
 
     /// The frame that may be received next.
@@ -145,7 +159,9 @@ mod tests {
     #[test]
     fn each_so_many_th_and_all_that_are_longer_are_lost() {
         assert_eq!(lengths(&mut flaw("lose-each:3"), &[60, 61, 62, 63, 64, 65, 66]), [60, 61, 63, 64, 66]);
-        assert_eq!(lengths(&mut flaw("lose-long"), &[1500, 1501, 60]), [1500, 60]);
+        let mut long = flaw("lose-long");
+        assert_eq!(lengths(&mut long, &[1500, 1501, 60]), [1500, 60]);
+        assert_eq!(long.note().map(|note| note.frames), Some(1));
         assert_eq!(lengths(&mut flaw("lose-long:99"), &[100, 99]), [99]);
     }
 

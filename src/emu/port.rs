@@ -3,7 +3,7 @@
 use super::Picos;
 use super::flaw::Flaw;
 use super::pcie::pace::Due;
-use super::wire::{FrameQueue, Mac, Sent};
+use super::wire::{FrameQueue, Mac, Note, Sent};
 use std::sync::Arc;
 
 /// Bytes of frames that loop inside a card.
@@ -115,6 +115,13 @@ impl MacPort {
             return flaw.pop();
         }
         if self.looping { self.looped.pop() } else { self.mac.pass_over() }
+    }
+
+    /// What the wire did to frames or saw, and what the card took away (fault).
+    pub fn report(&mut self) -> Vec<Note> {
+        let mut notes = self.mac.report();
+        notes.extend(self.flaw.as_ref().and_then(|flaw| flaw.note()));
+        notes
     }
 
     /// Whether a frame that cannot be received yet may wait on the wire.

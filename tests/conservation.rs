@@ -1,0 +1,36 @@
+//! Every packet on every family, a short way: what `cargo bench --bench conservation` does at
+//! length.
+
+#[path = "support/conservation/mod.rs"]
+mod conservation;
+#[path = "common/families.rs"]
+mod families;
+
+use conservation::{Account, SCENARIOS, run};
+use families::EACH;
+
+/// A million packets for each family.
+const SHARE: u64 = 1_000_000_u64.div_ceil(SCENARIOS.len() as u64);
+
+#[test]
+fn what_came_is_what_was_kept_left_out_or_lost_by_a_name() {
+    for card in &EACH {
+        for scenario in SCENARIOS {
+            if let Err(error) = run(card, scenario, SHARE, SHARE) {
+                panic!("{card}, {}: {error}", scenario.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_packet_that_nobody_names_is_seen() {
+    let account = Account { came: 10, received: 9, taken: 9, kept: 9, ..Account::default() };
+    assert!(account.check().unwrap_err().starts_with("came and doubled = received + lost: 10 and 9, 1"));
+    let named = Account { before: vec![("missed", 1)], ..account.clone() };
+    assert_eq!(named.check(), Ok(()));
+    let said = Account { said: Some(0), ..named.clone() };
+    assert!(said.check().unwrap_err().starts_with("missed by the MAC"));
+    let eaten = Account { kept: 8, ..named };
+    assert!(eaten.check().unwrap_err().starts_with("received = kept + filtered + lost: 9 and 8, 1"));
+}
