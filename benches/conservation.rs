@@ -84,6 +84,6 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     }
     println!("{:<14} {:<13} {:>13} {:>13} {:>13} {:>8}", "card", "scenario", "came", "kept", "filtered", "seconds");
-    let add_up = cards.into_iter().map(|card| play(card, packets)).fold(true, |all, one| all && one);
-    if add_up { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let wrong = cards.into_iter().filter(|card| !play(card, packets)).count();
+    if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
