@@ -104,8 +104,8 @@ fn two_cards_are_told_apart_in_one_file_and_each_ones_packets_add_up() {
         let document = document(&output);
         adds_up(&document);
         let lost = each_card_adds_up(&document, &path);
-        assert!(lost[1] > 500, "{more:?}: {document}");
-        assert!(count(&document, "/by_device/1/lost/bad_frames") > 500, "{document}");
+        assert!(lost[1] > 10, "{more:?}: {document}");
+        assert!(count(&document, "/by_device/1/lost/bad_frames") > 10, "{document}");
         assert_eq!(count(&document, "/by_device/0/lost/bad_frames"), 0, "{document}");
         let names: Vec<&Value> = document["by_device"].as_array().unwrap().iter().map(|card| &card["device"]).collect();
         let devices: Vec<&Value> = document["devices"].as_array().unwrap().iter().map(|card| &card["name"]).collect();

@@ -235,9 +235,11 @@ fn in_all_threads(order: &'static Order) -> io::Result<usize> {
 /// Sends the signal to all threads that are not `known`, one by one, until there are no others. A
 /// thread that one of them starts has what it has.
 fn tell_all(signal: libc::c_int, known: &mut Vec<libc::pid_t>) -> io::Result<()> {
+    const TASKS: &str = "/proc/self/task";
     loop {
         let mut found = Vec::new();
-        for task in std::fs::read_dir("/proc/self/task")? {
+        let tasks = std::fs::read_dir(TASKS);
+        for task in tasks.map_err(|error| io::Error::new(error.kind(), format!("{TASKS}: {error}")))? {
             found.extend(task?.file_name().to_str().and_then(|number| number.parse::<libc::pid_t>().ok()));
         }
         found.retain(|thread| !known.contains(thread));
