@@ -36,6 +36,8 @@ use crate::sys::xdp::{self, CHUNK, Copies, HEADROOM, Opened as Socket, Sender};
 use rx::Chunks;
 use std::io;
 use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// A receive queue.
 pub type RxQueue = Queue<Chunks>;
@@ -146,7 +148,7 @@ fn sockets(device: &str, index: u32, [rx, tx]: [u32; 2]) -> Result<(Vec<Socket>,
             }
             _ => denied(Error::io(format!("{device}: opening an AF_XDP socket"), e)),
         })?;
-        match opened.socket.bind(index, queue) {
+        match bind(&opened.socket, index, queue) {
             Ok(_) if queue == MOST => {
                 let name = device.strip_prefix("xdp:").unwrap_or(device);
                 let text = format!(
@@ -166,6 +168,25 @@ fn sockets(device: &str, index: u32, [rx, tx]: [u32; 2]) -> Result<(Vec<Socket>,
         all.push(opened);
     }
     Ok((all, copies))
+}
+
+/// Binds the socket, and waits for a queue that is taken.
+///
+/// The kernel gives a queue back in a worker of its own (`xp_put_pool`, net/xdp), after the
+/// process that had it has ended: of two runs one right after the other the second finds it taken.
+///
+/// # Errors
+/// Those of [`xdp::Socket::bind`]; `EBUSY` after a second.
+fn bind(socket: &xdp::Socket, index: u32, queue: u32) -> io::Result<Copies> {
+    const PATIENCE: Duration = Duration::from_secs(1);
+    const PAUSE: Duration = Duration::from_millis(10);
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match socket.bind(index, queue) {
+            Err(e) if e.raw_os_error() == Some(libc::EBUSY) && Instant::now() < deadline => thread::sleep(PAUSE),
+            bound => return bound,
+        }
+    }
 }
 
 /// The error of an interface that somebody uses in this way.
