@@ -52,6 +52,22 @@ fn each_line_says_what_its_files_say() {
         ),
         ("memlock", State::Ok, "no limit", vec![], State::Ok, "no limit"),
         (
+            "capabilities",
+            State::Unknown,
+            "does not tell",
+            vec![(proc("self/status"), "CapEff:\t000001ffffffdfff\n")],
+            State::Note,
+            "without NET_RAW",
+        ),
+        (
+            "container",
+            State::Ok,
+            "no sign",
+            vec![(proc("self/mountinfo"), "2 1 0:2 / /sys ro - sysfs sysfs rw\n")],
+            State::Note,
+            "read-only",
+        ),
+        (
             "huge pages",
             State::Slow,
             "0 B free, 64 MiB are wanted",
@@ -263,6 +279,49 @@ fn a_user_is_told_of_limits_and_of_the_node_that_is_not_theirs() {
     card.driver = Some("vfio-pci".into());
     tree.put(tree.roots.dev.join("vfio/27"), "");
     assert_eq!(state(&as_user(None, vec![card]), "permission"), Some(State::Ok));
+}
+
+#[test]
+fn a_process_is_told_which_of_its_rights_a_container_or_a_user_has_not() {
+    let tree = untuned(&[]);
+    let proc = |file: &str, text: &str| tree.put(tree.roots.proc.join(file), text);
+    let found = |user: u32, memlock, name: &str| {
+        let quiet = Cpus::parse_list("1").unwrap();
+        let checks = doctor::examine(&tree.roots, &Subject { quiet, cards: vec![], memory: 0, user, memlock });
+        let check = checks.into_iter().find(|check| check.name == name).unwrap();
+        (check.state, check.found, check.fix.map_or(String::new(), |fix| fix.text))
+    };
+    assert_eq!(found(0, None, "capabilities").0, State::Unknown);
+    proc("self/status", "Name:\tbmnic\nCapPrm:\t0\nCapEff:\t000001ffffffffff\n");
+    assert_eq!(found(0, None, "capabilities").0, State::Ok);
+    assert_eq!(found(1000, Some(1 << 20), "memlock").0, State::Ok, "CAP_IPC_LOCK is above the limit");
+    // What Docker leaves to root.
+    proc("self/status", "Name:\tbmnic\nCapEff:\t00000000a80425fb\n");
+    let (state, without, fix) = found(0, None, "capabilities");
+    assert_eq!((state, &without[..]), (State::Note, "without NET_ADMIN, IPC_LOCK, SYS_RAWIO, SYS_ADMIN, BPF"));
+    assert!(
+        fix.ends_with(" --cap-add NET_ADMIN --cap-add IPC_LOCK --cap-add SYS_RAWIO --cap-add SYS_ADMIN --cap-add BPF"),
+        "{fix}"
+    );
+    assert_eq!(found(0, Some(8 << 20), "memlock").0, State::Wrong, "root's too");
+    assert!(found(1000, None, "capabilities").2.contains("setcap"));
+
+    assert_eq!(found(0, None, "container").1, "no sign of one");
+    let root = "21 1 0:19 / / rw - ext4 /dev/vda rw\n";
+    let sys = |options: &str| format!("23 21 0:22 / /sys {options},nosuid - sysfs sysfs rw\n");
+    proc("self/uid_map", "         0          0 4294967295\n");
+    proc("self/mountinfo", &[root, &sys("ro"), &sys("rw")].concat());
+    assert_eq!(found(0, None, "container").0, State::Ok, "one that may be written to lies above");
+    proc("self/mountinfo", &[root, &sys("rw"), &sys("ro")].concat());
+    assert_eq!(found(0, None, "container").1, "/sys is read-only");
+    tree.put(tree.roots.run.join("systemd/container"), "docker\n");
+    proc("self/uid_map", "         0     100000      65536\n");
+    let (state, kept, fix) = found(0, None, "container");
+    assert_eq!((state, &kept[..]), (State::Note, "docker: /sys is read-only, root here is another user outside"));
+    assert!(fix.contains("--device=/dev/vfio"), "{fix}");
+    proc("self/status", "CapEff:\t000001ffffffffff\n");
+    assert_eq!(found(0, None, "capabilities").0, State::Note, "they end where the namespace does");
+    assert_eq!(found(0, Some(8 << 20), "memlock").0, State::Wrong);
 }
 
 fn bmnic(tree: &Tree, words: &[&str]) -> Output {

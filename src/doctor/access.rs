@@ -1,6 +1,6 @@
 //! Whether a program may have a card at all.
 
-use super::{Check, State, Subject};
+use super::{Check, State, Subject, rights};
 use crate::dma::hugepages::human;
 use crate::pci::{bind, discover};
 use crate::sys::Roots;
@@ -10,7 +10,7 @@ use std::fs;
 const LOCKED: u64 = 64 << 20;
 
 pub(super) fn checks(roots: &Roots, subject: &Subject) -> Vec<Check> {
-    vec![iommu(roots), vfio(roots), lockdown(roots), memlock(subject)]
+    vec![iommu(roots), vfio(roots), lockdown(roots), memlock(roots, subject)]
 }
 
 /// Whether an IOMMU translates for cards. A group may also be VFIO's own, of a card without.
@@ -89,9 +89,9 @@ fn lockdown(roots: &Roots) -> Check {
     }
 }
 
-fn memlock(subject: &Subject) -> Check {
+fn memlock(roots: &Roots, subject: &Subject) -> Check {
     const WHY: &str = "VFIO locks the memory that a card may reach, and counts it against this limit of a user";
-    match subject.memlock.filter(|_| subject.user != 0) {
+    match subject.memlock.filter(|_| !rights::locks_any(roots, subject)) {
         None => Check::new("memlock", State::Ok, "no limit", WHY),
         Some(limit) if limit >= LOCKED => Check::new("memlock", State::Ok, human_rounded(limit), WHY),
         Some(limit) => Check::new(

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   access       IOMMU, VFIO, lockdown, memlock                may a program have a card
+//!   rights       capabilities, container                       may this process
 //!   processors   isolation, interrupts, frequency, idle states  does it run undisturbed
 //!   memory       huge pages, THP, swap, NUMA                    where packets lie
 //!   card         driver, group, node, PCIe link                 of one card
@@ -19,6 +20,7 @@ pub mod cpus;
 pub mod jitter;
 mod memory;
 mod processors;
+mod rights;
 pub mod settings;
 pub mod tune;
 
@@ -148,6 +150,7 @@ pub fn node(cards: &[Device]) -> Option<u16> {
 /// Looks at everything but jitter; changes nothing.
 pub fn examine(roots: &Roots, subject: &Subject) -> Vec<Check> {
     let mut checks = access::checks(roots, subject);
+    checks.extend(rights::checks(roots, subject));
     checks.extend(memory::checks(roots, subject));
     checks.extend(processors::checks(roots, subject));
     checks.extend(subject.cards.iter().flat_map(|card| card::checks(roots, subject, card)));
