@@ -34,11 +34,11 @@ impl NewFile {
             Err(planted) => Err(planted),
         };
         let whole = whole.map_err(|e| Error::io(format!("creating {}", path.display()), e))?;
-        let device = match fs::metadata(&whole) {
+        let device = shared::look(&whole).and_then(|()| match fs::metadata(&whole) {
             Ok(there) if !there.is_file() => OpenOptions::new().write(true).open(&whole).map(Some),
             // It does not stay: of a run that is killed nothing is left.
             _ => beside(&whole).map(|_| None),
-        };
+        });
         let device = device.map_err(|e| Error::io(format!("creating {}", path.display()), e))?;
         Ok(NewFile { path: whole, device })
     }

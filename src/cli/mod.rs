@@ -282,6 +282,7 @@ pub fn main() -> ExitCode {
     // A file that reaches its limit (`ulimit -f`) is an error of that file, and no end. A
     // handler, as programs that are started from here have none.
     let _ = crate::sys::signals::count(signal_hook::consts::SIGXFSZ, &Default::default());
+    crate::sys::confine::listen();
     let args: Vec<OsString> = std::env::args_os().collect();
     let (cli, taken) = match environment::parse::<Cli>(&args, |name| std::env::var_os(name)) {
         Ok(parsed) => parsed,

@@ -77,9 +77,7 @@ impl Sandbox {
         match keeps.confinement(roots).enter() {
             Ok(confined) => output.detail(Words(&confined)),
             Err(error) => {
-                output.warn(format_args!(
-                    "the run has more rights than it needs, as they could not be given up: {error}"
-                ));
+                output.warn(format_args!("not all rights that the run does not need could be given up: {error}"));
                 Ok(())
             }
         }
@@ -89,11 +87,13 @@ impl Sandbox {
 impl Keeps {
     /// The same as the kernel is told it.
     pub fn confinement(&self, roots: &Roots) -> Confinement {
-        let mut written: Vec<PathBuf> = self.made.iter().flat_map(|path| places(path)).collect();
+        let there: Vec<PathBuf> = self.made.iter().flat_map(|path| series(path)).collect();
+        let (links, files): (Vec<&PathBuf>, Vec<&PathBuf>) = there.iter().partition(|path| path.is_symlink());
+        let mut written: Vec<PathBuf> = self.made.iter().chain(links).flat_map(|path| places(path)).collect();
         written.sort();
         written.dedup();
         let mut capabilities = Vec::new();
-        if !written.iter().all(|folder| may_write_plainly(folder)) {
+        if !written.iter().chain(files).all(|place| may_write_plainly(place)) {
             capabilities.push(CAP_DAC_OVERRIDE);
         }
         let fixed = ["/etc/localtime", "/usr/share/zoneinfo", "/dev/null", "/dev/urandom"];
@@ -135,6 +135,15 @@ fn places(path: &Path) -> Vec<PathBuf> {
     all.iter().flatten().map(|path| fixed_part(parent(path))).collect()
 }
 
+/// What is there of a series of files that begins with `path`: their names begin as its does. Those
+/// that come up again are written over, or are links to somewhere else.
+fn series(path: &Path) -> Vec<PathBuf> {
+    let name = path.file_name().unwrap_or_default().as_bytes();
+    let stem = name.split(|byte| b".%".contains(byte)).next().unwrap_or_default();
+    let entries = fixed_part(parent(path)).read_dir().into_iter().flatten().flatten();
+    entries.filter(|entry| entry.file_name().as_bytes().starts_with(stem)).map(|entry| entry.path()).collect()
+}
+
 /// The folder whose name the time does not change.
 fn fixed_part(mut folder: PathBuf) -> PathBuf {
     while folder.as_os_str().as_bytes().contains(&b'%') {
@@ -152,16 +161,20 @@ impl fmt::Display for Words<'_> {
         write!(f, "rights: given up by {threads} threads; files ")?;
         match landlock {
             Some(version) => write!(f, "by Landlock {version}")?,
-            None => f.write_str("not, as the kernel has no Landlock")?,
+            None => f.write_str("not, as Landlock is not to be had here")?,
         }
-        f.write_str(if *calls { ", system calls by seccomp" } else { ", system calls not, as there is no seccomp" })
+        f.write_str(if *calls {
+            ", system calls by seccomp"
+        } else {
+            ", system calls not, as seccomp is not to be had here"
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     #[test]
     fn files_come_into_being_where_their_names_and_links_lead_to() {
@@ -188,6 +201,13 @@ mod tests {
         let roots = Roots::from_env();
         let keeps = Keeps { made: vec![dir.path().join("out.pcap")], ..Keeps::default() };
         assert_eq!(keeps.confinement(&roots).capabilities, Vec::<u32>::new());
+        let (other, elsewhere) = (dir.path().join("out.pcap1"), tempfile::tempdir().unwrap());
+        symlink(elsewhere.path().join("new"), dir.path().join("out.pcap2")).unwrap();
+        let written = keeps.confinement(&roots).written;
+        assert!(written.contains(&elsewhere.path().to_path_buf()), "where the third goes: {written:?}");
+        std::fs::write(&other, "").unwrap();
+        std::fs::set_permissions(&other, PermissionsExt::from_mode(0o444)).unwrap();
+        assert_eq!(keeps.confinement(&roots).capabilities, [CAP_DAC_OVERRIDE], "the second is written over");
         let keeps = Keeps { made: vec![PathBuf::from("/proc/nobody/makes/files/here")], ..Keeps::default() };
         assert_eq!(keeps.confinement(&roots).capabilities, [CAP_DAC_OVERRIDE]);
         let keeps = Keeps { xdp: true, ..Keeps::default() };

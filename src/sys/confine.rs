@@ -176,6 +176,18 @@ impl Order {
     }
 }
 
+/// Lets this thread, and those that it starts, be told to give rights up: a program may be started
+/// with any signal blocked.
+pub fn listen() {
+    // SAFETY: plain integers; sigemptyset and sigaddset fill it in, and the last call reads it.
+    unsafe {
+        let mut set: libc::sigset_t = mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, libc::SIGRTMAX());
+        libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const set, ptr::null_mut());
+    }
+}
+
 /// What the threads are to do, how many have done it, and an error number of one that could not.
 static ORDER: AtomicPtr<Order> = AtomicPtr::new(ptr::null_mut());
 static DONE: AtomicUsize = AtomicUsize::new(0);
@@ -258,15 +270,17 @@ fn tell(signal: libc::c_int, thread: libc::pid_t) -> io::Result<()> {
     /// A thread that has a processor takes microseconds.
     const PATIENCE: Duration = Duration::from_secs(10);
     let done = DONE.load(Ordering::Acquire);
-    // SAFETY: takes integers only; signal 0 is only asked for.
-    let send = |signal: libc::c_int| unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, signal) } == 0;
-    if !send(signal) {
-        return Ok(());
-    }
     let deadline = Instant::now() + PATIENCE;
+    let mut sent = false;
     while DONE.load(Ordering::Acquire) == done {
-        if !send(0) {
-            return Ok(());
+        // SAFETY: takes integers only; signal 0 is only asked for.
+        let send = |signal: libc::c_int| unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, signal) };
+        match check(send(if sent { 0 } else { signal }) as i32) {
+            Ok(_) => sent = true,
+            Err(e) if e.raw_os_error() == Some(libc::ESRCH) => return Ok(()),
+            // As many signals wait as this user may have waiting (`ulimit -i`).
+            Err(e) if e.raw_os_error() == Some(libc::EAGAIN) && Instant::now() < deadline => {}
+            Err(e) => return Err(io::Error::new(e.kind(), format!("a signal to thread {thread}: {e}"))),
         }
         if Instant::now() > deadline {
             let line = format!("thread {thread} of this process does not answer");
@@ -277,14 +291,19 @@ fn tell(signal: libc::c_int, thread: libc::pid_t) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether this user may make files in `folder` and reach it without any capability.
+/// Whether this user may make files in `folder`, or write it if it is a file, and reach it without
+/// any capability.
 pub fn may_write_plainly(folder: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
     // SAFETY: take no arguments, cannot fail.
     let (user, group) = unsafe { (libc::geteuid(), libc::getegid()) };
     let Ok(whole) = folder.canonicalize() else { return false };
     whole.ancestors().enumerate().all(|(n, at)| {
-        let wanted = if n == 0 { 0o3 } else { 0o1 };
+        let wanted = match n {
+            0 if !at.is_dir() => 0o2,
+            0 => 0o3,
+            _ => 0o1,
+        };
         let shift = |found: &std::fs::Metadata| match () {
             () if found.uid() == user => 6,
             () if found.gid() == group => 3,

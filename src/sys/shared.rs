@@ -21,6 +21,7 @@ pub fn create(path: &Path, empty: bool) -> io::Result<File> {
     if shared_by(path).is_none() {
         return how.truncate(empty).open(path);
     }
+    look(path)?;
     let file = match how.clone().custom_flags(libc::O_NOFOLLOW).open(path) {
         // It is a link: of this user's it is known that nobody else can have changed it.
         Err(e) if e.raw_os_error() == Some(libc::ELOOP) && leads(path)? => how.open(path)?,
@@ -31,6 +32,18 @@ pub fn create(path: &Path, empty: bool) -> io::Result<File> {
         file.set_len(0)?;
     }
     Ok(file)
+}
+
+/// Refuses what is at `path` if another user has put it into a folder of all: before it is opened,
+/// as the open of a pipe waits for its reader.
+///
+/// # Errors
+/// `PermissionDenied`.
+pub fn look(path: &Path) -> io::Result<()> {
+    match (shared_by(path), fs::symlink_metadata(path)) {
+        (Some(owner), Ok(there)) if !is_trusted(&there, owner) => Err(planted(path)),
+        _ => Ok(()),
+    }
 }
 
 /// Refuses a file that was opened by `path` if another user had put it there.
@@ -117,6 +130,8 @@ mod tests {
         chown(folder.join("pipe"), Some(NOBODY), None).unwrap();
         let pipe = OpenOptions::new().read(true).write(true).open(folder.join("pipe")).unwrap();
         assert!(vet(&folder.join("pipe"), &pipe).is_err(), "its reader would have the packets");
+        drop(pipe);
+        assert!(create(&folder.join("pipe"), true).is_err(), "and nobody waits for one");
     }
 
     #[test]

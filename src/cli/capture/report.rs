@@ -379,6 +379,9 @@ pub fn failure(written: &Written, path: Option<&Path>) -> Option<Error> {
     };
     let remedy = match error.kind() {
         io::ErrorKind::TimedOut => "have it read on",
+        io::ErrorKind::PermissionDenied => {
+            "the run kept its rights for the folders that its files were in when it began; --no-sandbox keeps all"
+        }
         _ => "free space or name another file",
     };
     let line = format!("{records} packets are in {within}, all whole; {lost} more were lost; {remedy}");

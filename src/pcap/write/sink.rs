@@ -104,6 +104,7 @@ impl Sink {
         let file = if path == Path::new("-") {
             File::from(sys::standard_output()?.as_fd().try_clone_to_owned()?)
         } else if fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo()) {
+            sys::shared::look(path)?;
             let pipe = pipe(path, stopped)?;
             sys::shared::vet(path, &pipe)?;
             pipe

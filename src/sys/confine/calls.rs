@@ -180,7 +180,7 @@ pub(super) fn allow(filter: &BpfProgram) -> io::Result<bool> {
     match result {
         0 => Ok(true),
         -1 => match io::Error::last_os_error() {
-            error if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS)) => Ok(false),
+            error if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS | libc::EPERM)) => Ok(false),
             error => Err(error),
         },
         thread => Err(io::Error::other(format!("thread {thread} has another filter of system calls"))),
