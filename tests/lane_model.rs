@@ -10,12 +10,17 @@
 
 #![allow(unsafe_code)]
 
-use bmnic::emu::wire::lane::{Memory, Reader, Word, Writer};
+#[path = "common/watched.rs"]
+mod watched;
+
+use bmnic::emu::wire::lane::{Memory, Reader, Writer};
+use bmnic::sys::word::Word;
 use loom::cell::Cell;
 use loom::sync::Arc;
-use loom::sync::atomic::AtomicU64;
+use loom::sync::atomic::{AtomicBool, AtomicU64};
 use loom::thread;
 use std::sync::atomic::Ordering;
+use watched::{Kept, NO_ACQUIRE, NO_RELEASE, SOUND, Watched};
 
 /// Changes from a thread that could go on.
 const CHANGES: usize = 3;
@@ -24,33 +29,10 @@ const CHANGES: usize = 3;
 const SIZE: usize = 128;
 const FRAME: usize = 32;
 
-/// A word that loom watches, whose loads or stores may be weaker than is asked for.
-struct Watched {
-    word: AtomicU64,
-    acquires: bool,
-    releases: bool,
-}
-
-impl Watched {
-    fn new(acquires: bool, releases: bool) -> Self {
-        Watched { word: AtomicU64::new(0), acquires, releases }
-    }
-}
-
-impl Word for Watched {
-    fn load(&self, order: Ordering) -> u64 {
-        self.word.load(if self.acquires { order } else { Ordering::Relaxed })
-    }
-
-    fn store(&self, value: u64, order: Ordering) {
-        self.word.store(value, if self.releases { order } else { Ordering::Relaxed });
-    }
-}
-
 struct Lane {
-    head: Watched,
-    tail: Watched,
-    words: Vec<Watched>,
+    head: Watched<AtomicU64>,
+    tail: Watched<AtomicU64>,
+    words: Vec<Watched<AtomicU64>>,
     /// The first word of the frame at each place; the others are alike.
     frames: Vec<Cell<u64>>,
 }
@@ -64,17 +46,17 @@ unsafe impl Send for Lane {}
 struct End(Arc<Lane>);
 
 impl Memory for End {
-    type Word = Watched;
+    type Word = Watched<AtomicU64>;
 
-    fn head(&self) -> &Watched {
+    fn head(&self) -> &Watched<AtomicU64> {
         &self.0.head
     }
 
-    fn tail(&self) -> &Watched {
+    fn tail(&self) -> &Watched<AtomicU64> {
         &self.0.tail
     }
 
-    fn word(&self, index: u64) -> &Watched {
+    fn word(&self, index: u64) -> &Watched<AtomicU64> {
         &self.0.words[index as usize % SIZE / 8]
     }
 
@@ -91,18 +73,29 @@ impl Memory for End {
     }
 }
 
-/// Passes three frames from one thread to another; the ends of `head` and `tail` acquire and
-/// release, or do not.
-fn play(head: [bool; 2], tail: [bool; 2]) {
+impl Lane {
+    fn new(head: Kept, tail: Kept) -> Self {
+        let word = |kept| Watched::<AtomicU64>::new(0, kept);
+        Lane {
+            head: word(head),
+            tail: word(tail),
+            words: (0..SIZE / 8).map(|_| word(SOUND)).collect(),
+            frames: (0..SIZE / 8).map(|_| Cell::new(0)).collect(),
+        }
+    }
+}
+
+fn check(play: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(CHANGES);
-    builder.check(move || {
-        let lane = Arc::new(Lane {
-            head: Watched::new(head[0], head[1]),
-            tail: Watched::new(tail[0], tail[1]),
-            words: (0..SIZE / 8).map(|_| Watched::new(true, true)).collect(),
-            frames: (0..SIZE / 8).map(|_| Cell::new(0)).collect(),
-        });
+    builder.check(play);
+}
+
+/// Passes three frames from one thread to another; the ends of `head` and `tail` acquire and
+/// release, or do not.
+fn play(head: Kept, tail: Kept) {
+    check(move || {
+        let lane = Arc::new(Lane::new(head, tail));
         let mut reader = Reader::over(End(Arc::clone(&lane)));
         let mut writer = Writer::over(End(lane));
         let writing = thread::spawn(move || {
@@ -127,7 +120,32 @@ fn play(head: [bool; 2], tail: [bool; 2]) {
     });
 }
 
-const SOUND: [bool; 2] = [true, true];
+/// Two frames of an end that leaves, to one that reads as long as frames may come.
+fn leave(there: Kept) {
+    check(move || {
+        let lane = Arc::new(Lane::new(SOUND, SOUND));
+        let there = Arc::new(Watched::<AtomicBool>::new(true, there));
+        let mut reader = Reader::over(End(Arc::clone(&lane)));
+        let mut writer = Writer::over(End(lane));
+        let leaving = {
+            let there = Arc::clone(&there);
+            thread::spawn(move || {
+                assert!(writer.push(&[1; FRAME], 1).unwrap() && writer.push(&[2; FRAME], 2).unwrap());
+                there.store(false, Ordering::Release);
+            })
+        };
+        let mut count = 0;
+        while reader.is_lit(&*there) {
+            match reader.front().unwrap() {
+                Some(_) => count += 1,
+                None => thread::yield_now(),
+            }
+            reader.pop();
+        }
+        leaving.join().unwrap();
+        assert_eq!(count, 2, "a frame was left behind");
+    });
+}
 
 #[test]
 fn frames_pass_whole_and_in_order_whoever_comes_when() {
@@ -137,23 +155,40 @@ fn frames_pass_whole_and_in_order_whoever_comes_when() {
 #[test]
 #[should_panic]
 fn a_reader_that_does_not_acquire_is_caught() {
-    play([false, true], SOUND);
+    play(NO_ACQUIRE, SOUND);
 }
 
 #[test]
 #[should_panic]
 fn a_writer_that_does_not_release_is_caught() {
-    play([true, false], SOUND);
+    play(NO_RELEASE, SOUND);
 }
 
 #[test]
 #[should_panic]
 fn a_writer_that_does_not_acquire_what_was_read_is_caught() {
-    play(SOUND, [false, true]);
+    play(SOUND, NO_ACQUIRE);
 }
 
 #[test]
 #[should_panic]
 fn a_reader_that_does_not_release_what_it_read_is_caught() {
-    play(SOUND, [true, false]);
+    play(SOUND, NO_RELEASE);
+}
+
+#[test]
+fn what_an_end_sends_before_it_leaves_arrives_whoever_comes_when() {
+    leave(SOUND);
+}
+
+#[test]
+#[should_panic(expected = "a frame was left behind")]
+fn an_end_that_does_not_acquire_that_the_other_has_left_is_caught() {
+    leave(NO_ACQUIRE);
+}
+
+#[test]
+#[should_panic(expected = "a frame was left behind")]
+fn an_end_that_does_not_release_what_it_sent_is_caught() {
+    leave(NO_RELEASE);
 }

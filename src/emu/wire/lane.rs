@@ -18,7 +18,8 @@
 //! The memory may belong to another process, so nothing in it is believed. Each
 //! side works from its own copy of its own index; what it reads of the other's
 //! must lie where it can lie, and records must fit in what was published, or the
-//! lane is [`Torn`]. Frames are copied out before they are looked at.
+//! lane is [`Torn`]. Frames are copied out before they are looked at. Loom plays both sides:
+//! `tests/lane_model.rs`.
 
 #![allow(unsafe_code)]
 
@@ -27,6 +28,7 @@ mod tests;
 
 use super::{MAX_FRAME, Picos};
 use crate::sys;
+use crate::sys::word::Word;
 use memmap2::MmapRaw;
 use std::fs::File;
 use std::io;
@@ -54,31 +56,10 @@ const HOT: u64 = 256 * 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Torn;
 
-/// A word that both ends of a lane use: of memory, or of a test that plays every order.
-pub trait Word {
-    /// Reads it.
-    fn load(&self, order: Ordering) -> u64;
-
-    /// Writes it.
-    fn store(&self, value: u64, order: Ordering);
-}
-
-impl Word for AtomicU64 {
-    #[inline]
-    fn load(&self, order: Ordering) -> u64 {
-        AtomicU64::load(self, order)
-    }
-
-    #[inline]
-    fn store(&self, value: u64, order: Ordering) {
-        AtomicU64::store(self, value, order);
-    }
-}
-
 /// Where a lane is.
 pub trait Memory {
     /// Its words.
-    type Word: Word;
+    type Word: Word<u64>;
 
     /// Bytes ever written.
     fn head(&self) -> &Self::Word;
@@ -351,6 +332,13 @@ impl<M: Memory> Reader<M> {
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.held.is_none() && self.lane.head().load(Ordering::Relaxed) == self.tail
+    }
+
+    /// Whether frames may still come: of an end that has left, those that it wrote before.
+    #[inline]
+    pub fn is_lit(&self, there: &impl Word<bool>) -> bool {
+        // <-- acquire: what was written before it left
+        there.load(Ordering::Acquire) || !self.is_empty()
     }
 
     #[inline]
