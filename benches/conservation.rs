@@ -15,6 +15,9 @@ use families::{Card, EACH};
 use std::process::ExitCode;
 use std::time::Instant;
 
+/// What comes besides what was sent: came and doubled are kept, filtered and lost.
+const DOUBLED: &str = "doubled on the wire";
+
 /// Packets between two looks at the account.
 const STEP: u64 = 1_000_000;
 
@@ -27,27 +30,36 @@ fn grouped(number: u64) -> String {
     Some(first.to_string()).filter(|first| !first.is_empty()).into_iter().chain(rest).collect::<Vec<_>>().join(" ")
 }
 
+/// Prints a line: packets that came, were kept and were left out, and what took how long.
+fn line(card: &Card, what: &str, [came, kept, filtered]: [u64; 3], since: Instant) {
+    let [came, kept, filtered] = [came, kept, filtered].map(grouped);
+    let seconds = since.elapsed().as_secs_f64();
+    println!("{:<14} {what:<13} {came:>13} {kept:>13} {filtered:>13} {seconds:>8.1}", card.name);
+}
+
+/// Prints below it why these are not the same, if any packet is.
+fn cause(what: &str, packets: u64) {
+    if packets > 0 {
+        println!("{:>16}{what:<28}{:>13}", "", grouped(packets));
+    }
+}
+
 /// Plays all scenarios on a card; whether all adds up.
 fn play(card: &Card, packets: u64) -> bool {
     let share = packets.div_ceil(SCENARIOS.len() as u64);
-    let mut sums = [0; 3];
+    let mut sums = [0; 5];
     let mut adds_up = true;
     let begun = Instant::now();
     for scenario in SCENARIOS {
         let start = Instant::now();
         match run(card, scenario, share, STEP) {
             Ok(account) => {
+                line(card, scenario.name, [account.came, account.kept, account.filtered], start);
+                account.losses().for_each(|(what, packets)| cause(what, packets));
+                cause(DOUBLED, account.doubled);
                 let lost = account.losses().map(|(_, packets)| packets).sum();
-                for (sum, of) in sums.iter_mut().zip([account.came, account.kept, lost]) {
-                    *sum += of;
-                }
-                let seconds = start.elapsed().as_secs_f64();
-                let (came, kept) = (grouped(account.came), grouped(account.kept));
-                let filtered = grouped(account.filtered);
-                println!("{:<14} {:<13} {came:>13} {kept:>13} {filtered:>13} {seconds:>8.1}", card.name, scenario.name);
-                account
-                    .losses()
-                    .for_each(|(cause, packets)| println!("{:>16}{:<28}{:>13}", "", cause, grouped(packets)));
+                let these = [account.came, account.kept, account.filtered, lost, account.doubled];
+                sums.iter_mut().zip(these).for_each(|(sum, of)| *sum += of);
             }
             Err(error) => {
                 println!("{:<14} {:<13} DOES NOT ADD UP: {error}", card.name, scenario.name);
@@ -55,14 +67,11 @@ fn play(card: &Card, packets: u64) -> bool {
             }
         }
     }
-    let [came, kept, lost] = sums.map(grouped);
-    println!(
-        "{:<14} {:<13} {came:>13} {kept:>13} {:>13} {:>8.1}\n",
-        card.name,
-        "all",
-        format!("lost {lost}"),
-        begun.elapsed().as_secs_f64()
-    );
+    let [came, kept, filtered, lost, doubled] = sums;
+    line(card, "all", [came, kept, filtered], begun);
+    cause("lost by all causes", lost);
+    cause(DOUBLED, doubled);
+    println!();
     adds_up
 }
 

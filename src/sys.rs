@@ -25,6 +25,7 @@ pub mod stores;
 mod terminal;
 #[cfg(target_arch = "x86_64")]
 pub mod trace;
+pub mod word;
 pub mod xdp;
 
 pub use beside::Beside;

@@ -64,3 +64,23 @@ fn the_kernel_leaves_out_what_is_not_wanted_and_tagged_frames_are_judged_here() 
         assert_eq!((&seen["left_out_by_card"], &seen["in_card"]), (&left_out, &in_card), "{push_down}");
     }
 }
+
+#[test]
+fn the_kernel_copies_no_more_than_is_kept_and_lengths_are_those_on_the_wire() {
+    let Some(namespace) = pairs() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    // The first and the last look at all of a frame, wherever it is cut.
+    for (n, filter) in ["ip[1000] >= 0", "udp dst port 1000", "", "udp[(len - 1400):1] >= 0"].iter().enumerate() {
+        let path = dir.path().join(format!("{n}.pcap"));
+        let child = begin(&namespace, "packet:a1", &path, &["-s", "80", "-f", filter]);
+        send(&namespace, "100", "1000", &["-s", "1518"]);
+        send(&namespace, "50", "1000", &["-s", "1518", "--vlan", "5"]);
+        let seen = end(child, &path, 130);
+        adds_up(&seen);
+        // Without a tag behind it no port is where the expression looks.
+        let tagged = if filter.is_empty() { 50 } else { 0 };
+        assert_eq!((count(&seen, "/captured"), count(&seen, "/lost/total")), (100 + tagged, 0), "{filter}: {seen:#}");
+        let recording = Recording::open(&path).unwrap();
+        assert!(recording.packets().all(|packet| packet.bytes.len() == 80 && packet.wire_len >= 1514), "{filter}");
+    }
+}

@@ -275,7 +275,7 @@ pub fn run(mut args: Args, context: &Context) -> anyhow::Result<Outcome> {
     // Before a model's thread is started, and others.
     let all_places = [&places[..], &[writer]].concat();
     cores::step_aside(&all_places)?;
-    let mut session = Session::open(context, &args.device.devices, defaults, &args.config(threads, cards))?;
+    let mut session = Session::open(context, &args.device.devices, defaults, &args.config(&filter, threads, cards))?;
     file.map_or(Ok(()), |path| session.check_write(path))?;
     args.files.spared = session.played();
     perf::announce(&args.perf_test, &output)?;

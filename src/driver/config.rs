@@ -50,6 +50,9 @@ pub struct Config {
     /// Frames are only looked at, as they are: of an interface of the kernel those too that the
     /// kernel sends, and late and many at a time where that costs less. No card can do that.
     pub observes: bool,
+    /// Bytes of a frame that are looked at, where these are fewer than all: what is only
+    /// [observed](Config::observes) of an interface of the kernel then comes cut.
+    pub keeps: Option<u32>,
     /// Packets will be laid ready ([`TxQueue::prepare`](super::TxQueue::prepare)): with
     /// [`TxPath::Auto`] a card that has memory for them takes them there.
     pub prepares: bool,
@@ -74,6 +77,7 @@ impl Default for Config {
             vlan_strip: false,
             tx_path: TxPath::Auto,
             observes: false,
+            keeps: None,
             prepares: false,
         }
     }

@@ -282,9 +282,10 @@ impl RxQueue {
     }
 
     /// Shows up to `most` packets that are there to `see`, where they lie and until it returns
-    /// false: each in parts, and with its stamp. How many that were; none of a queue that does
+    /// false: each in parts, with its length, which is more than what is there if it was
+    /// [cut](Config::keeps), and its stamp. How many that were; none of a queue that does
     /// not [show](RxQueue::shows) them.
-    pub fn show(&mut self, most: usize, see: impl FnMut(&[&[u8]], Option<Timestamp>) -> bool) -> usize {
+    pub fn show(&mut self, most: usize, see: impl FnMut(&[&[u8]], usize, Option<Timestamp>) -> bool) -> usize {
         match self {
             RxQueue::Packet(queue) => queue.show(most, see),
             _ => 0,

@@ -36,9 +36,9 @@ pub trait Source: Debug {
         false
     }
 
-    /// Shows up to `most` of these frames to `see`, each in parts and with its stamp, until it
-    /// returns false; how many that were.
-    fn show(&mut self, _most: usize, _see: impl FnMut(&[&[u8]], Option<Timestamp>) -> bool) -> (usize, Counts) {
+    /// Shows up to `most` of these frames to `see`, each in parts, with its length and its stamp,
+    /// until it returns false; how many that were.
+    fn show(&mut self, _most: usize, _see: impl FnMut(&[&[u8]], usize, Option<Timestamp>) -> bool) -> (usize, Counts) {
         (0, Counts::default())
     }
 }
@@ -113,7 +113,7 @@ impl<Q: Source> Queue<Q> {
     }
 
     /// See [`RxQueue::show`](crate::driver::RxQueue::show).
-    pub fn show(&mut self, most: usize, see: impl FnMut(&[&[u8]], Option<Timestamp>) -> bool) -> usize {
+    pub fn show(&mut self, most: usize, see: impl FnMut(&[&[u8]], usize, Option<Timestamp>) -> bool) -> usize {
         let (shown, counts) = self.way.show(most, see);
         self.count(counts);
         shown

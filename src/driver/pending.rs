@@ -1,6 +1,6 @@
 //! What a transmit ring holds that is not back yet.
 
-use super::ring::{BufferRing, Buffers, Marks};
+use super::ring::{BufferRing, Buffers, Marks, first_position};
 use super::stats::Anomalies;
 use super::supply::Supply;
 use super::tally::{Anomaly, Tally};
@@ -88,11 +88,12 @@ pub struct Pending<R> {
 impl<R: Shadows> Pending<R> {
     /// Nothing yet in a `ring` of `card`.
     pub fn new(ring: R, card: &Arc<dyn Function>) -> Self {
+        let first = first_position();
         Pending {
             ring,
-            next: 0,
-            clean: 0,
-            look: LOOK,
+            next: first,
+            clean: first,
+            look: first.wrapping_add(LOOK),
             marked: 0,
             bare: 0,
             kept: Vec::new(),

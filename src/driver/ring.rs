@@ -10,6 +10,23 @@ use std::sync::atomic::AtomicU64;
 #[cfg(any(miri, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
 use std::sync::atomic::Ordering;
 
+thread_local! {
+    static FIRST: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Has the positions of the rings that this thread makes from now on begin here, not at 0: for a
+/// test that sees them wrap without 2³² packets before. Cards count for themselves, from 0, so
+/// it is to be a multiple of what the widest of their counters holds: 2¹⁶, and 2²⁴ of mlx5.
+#[doc(hidden)]
+pub fn begin_at(position: u32) {
+    FIRST.set(position);
+}
+
+/// Where the positions of a new ring begin.
+pub fn first_position() -> u32 {
+    FIRST.get()
+}
+
 /// A ring of `D` in device memory, and the index arithmetic on it.
 ///
 /// Its length is a power of two; positions run freely and are masked.
@@ -345,6 +362,7 @@ impl Marks {
 mod tests {
     use super::*;
     use crate::dma::{Addressing, Arena};
+    use proptest::prelude::*;
     use std::sync::atomic::Ordering;
 
     #[test]
@@ -412,5 +430,46 @@ mod tests {
     fn a_ring_longer_than_its_region_is_refused() {
         let arena = Arena::new(4096, Addressing::Translated).unwrap();
         let _ = Ring::<[AtomicU64; 2]>::new(Region::new(&arena, 0, 512), 64);
+    }
+
+    #[test]
+    fn runs_are_those_of_the_positions_one_by_one_where_these_wrap() {
+        for len in [1_u32, 2, 4, 8, 16] {
+            let buffers = Buffers::new(len);
+            (0..len).for_each(|n| buffers.at(n).set(n));
+            for (start, count) in (0..3 * len).flat_map(|n| (0..len + 2).map(move |count| (n, count))) {
+                let position = start.wrapping_sub(2 * len);
+                let (first, rest) = buffers.runs(position, count);
+                let runs: Vec<u32> = first.iter().chain(rest).map(Cell::get).collect();
+                let one_by_one = (0..count.min(len)).map(|n| buffers.at(position.wrapping_add(n)).get());
+                assert!(runs.iter().copied().eq(one_by_one), "{len} {position} {count}: {runs:?}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn marks_are_the_same_wherever_positions_begin(
+            ops in prop::collection::vec((any::<bool>(), 1u32..50), 1..300),
+            below in 0u32..3000,
+        ) {
+            let start = 0_u32.wrapping_sub(below);
+            let (mut low, mut high) = (Marks::new(64), Marks::new(64));
+            // Their own positions wrap too.
+            (high.first, high.next) = (start, start);
+            let mut position = 0_u32;
+            for (push, count) in ops {
+                if push && low.len() < 64 {
+                    low.push(position, position + count - 1);
+                    high.push(start.wrapping_add(position), start.wrapping_add(position + count - 1));
+                    position += count;
+                } else {
+                    low.pop();
+                    high.pop();
+                }
+                prop_assert_eq!(low.len(), high.len());
+                prop_assert_eq!(low.first().map(|mark| start.wrapping_add(mark)), high.first());
+            }
+        }
     }
 }

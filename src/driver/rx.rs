@@ -19,7 +19,7 @@
 //! the loop is compiled.
 
 use super::queue::Receive;
-use super::ring::{BufferRing, store_both};
+use super::ring::{BufferRing, first_position, store_both};
 use super::slots::{Received, Slots, Stock, TAGS};
 use super::stats::Anomalies;
 use super::tally::Anomaly;
@@ -132,11 +132,12 @@ impl<F: RxFormat> Queue<F> {
     /// knows, empty.
     pub fn new(region: Region, len: u32, tail: Doorbell, stock: Stock, reading: &Reading) -> Self {
         let longest = reading.max_frame + TAGS + if reading.stamped { F::STAMP_LEN } else { 0 };
+        let first = first_position();
         Queue {
             ring: BufferRing::new(region, len),
             tail,
-            next: 0,
-            given: 0,
+            next: first,
+            given: first,
             bare: len,
             step: STEP.min(len / 4),
             stock,

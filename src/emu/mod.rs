@@ -47,6 +47,7 @@ mod module;
 pub mod native;
 pub mod offload;
 pub mod pcie;
+pub mod polled;
 mod port;
 mod posted;
 mod regs;

@@ -112,6 +112,12 @@ impl Filter {
         &self.wanted
     }
 
+    /// Bytes from a frame's start that are enough to judge it, with its length; none where it may
+    /// take all of it.
+    pub fn reach(&self) -> Option<u32> {
+        code::reach(self.program.code())
+    }
+
     /// Whether `frame` matches; `len` is its length on the wire, should `frame`
     /// hold only its beginning.
     #[inline]

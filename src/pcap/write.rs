@@ -284,9 +284,10 @@ impl Recorder {
         self.put(&Record { interface: self.interface, time, wire_len, parts })
     }
 
-    /// Takes a packet of which only `frame` is left of `wire_len` bytes.
-    pub fn record_cut(&mut self, time: u64, frame: &[u8], wire_len: usize) -> bool {
-        self.put_first(&Record { interface: self.interface, time, wire_len, parts: &[frame] }, frame.len())
+    /// Takes a packet of which only these parts are left of `wire_len` bytes.
+    pub fn record_cut(&mut self, time: u64, parts: &[&[u8]], wire_len: usize) -> bool {
+        let left = parts.iter().map(|part| part.len()).sum();
+        self.put_first(&Record { interface: self.interface, time, wire_len, parts }, left)
     }
 
     /// Whether the next packet would be dropped, for a caller that can wait.

@@ -239,6 +239,14 @@ impl Receiver {
     pub fn offer(&mut self) {
         self.rx.release();
         self.fill.publish();
+        self.wake();
+    }
+
+    /// Wakes the kernel where it waits to be told of chunks. It may have found none just before
+    /// they were shown, and said so just after [`Receiver::offer`] looked: so one that finds nothing
+    /// to receive looks again.
+    #[inline]
+    pub fn wake(&self) {
         if self.fill.needs_wakeup() {
             // It wakes the card's driver, and takes nothing.
             let _ = wait_readable(self.socket.as_fd(), Duration::ZERO);

@@ -8,6 +8,7 @@ use crate::cli::{Context, cards};
 use crate::driver::Config;
 use crate::error::{Error, Kind, Result};
 use crate::packet::Filter;
+use crate::pcap::write::SNAPLEN;
 use crate::pci::discover;
 use crate::publish::directory;
 use std::path::{Path, PathBuf};
@@ -104,8 +105,17 @@ impl Args {
         Err(Error::new(Kind::Usage, line))
     }
 
+    /// Bytes of a frame that are looked at, where these are fewer than all whatever comes: a filter
+    /// that is given later may look at more, and who reads a ring is told of whole frames.
+    fn looks_at(&self, filter: &Filter, threads: usize, cards: usize) -> Option<u32> {
+        let straight = cards == 1 && usize::from(self.rings.rxq) <= threads;
+        let lasts = self.control.is_none() && self.publish.is_none();
+        let bytes = u32::try_from(self.snaplen).ok().filter(|bytes| *bytes < SNAPLEN as u32)?;
+        filter.reach().filter(|reach| straight && lasts && *reach <= bytes).map(|_| bytes)
+    }
+
     /// A queue for each of so many threads, or more, of all cards together.
-    pub(super) fn config(&self, threads: usize, cards: usize) -> Config {
+    pub(super) fn config(&self, filter: &Filter, threads: usize, cards: usize) -> Config {
         // No more than 128 can be asked for.
         let queues = self.rings.rxq.max(threads.div_ceil(cards) as u16);
         Config {
@@ -114,6 +124,7 @@ impl Args {
             shorter_frames: self.max_frame.is_none(),
             timestamps: true,
             observes: true,
+            keeps: self.looks_at(filter, threads, cards),
             rx_ring: self.rings.lengths.rxd.unwrap_or(deepest(usize::from(queues) * cards)),
             ..self.rings.config()
         }

@@ -158,7 +158,7 @@ fn take(
                 Event::Packet(packet, bytes) => {
                     taken.received += 1;
                     if filter.matches(bytes, packet.wire_len) {
-                        recorder.record_cut(packet.time, bytes, packet.wire_len);
+                        recorder.record_cut(packet.time, &[bytes], packet.wire_len);
                     } else {
                         taken.filtered += 1;
                     }

@@ -118,26 +118,28 @@ impl Intake {
     #[inline]
     pub fn take(&mut self, q: usize, batch: &Batch<'_>, range: Range<usize>, time: impl FnOnce() -> u64) -> bool {
         if range.len() == 1 {
-            return self.take_parts(q, &[batch.frame(range.start)], time);
+            let frame = batch.frame(range.start);
+            return self.take_parts(q, &[frame], frame.len(), time);
         }
         let mut parts: [&[u8]; PARTS] = [&[]; PARTS];
         let count = range.len();
         parts.iter_mut().zip(range).for_each(|(part, i)| *part = batch.frame(i));
-        self.take_parts(q, &parts[..count], time)
+        let parts = &parts[..count];
+        self.take_parts(q, parts, parts.iter().map(|part| part.len()).sum(), time)
     }
 
-    /// The same of a frame that lies in these parts.
+    /// The same of a frame of `wire_len` bytes, of which these parts are there.
     #[inline]
-    pub fn take_parts(&mut self, q: usize, parts: &[&[u8]], time: impl FnOnce() -> u64) -> bool {
-        if let [frame] = *parts {
-            return self.admits(q, self.filter.matches(frame, frame.len())) && {
-                let recorded = self.sink.record(time(), frame);
-                self.note(q, recorded)
+    pub fn take_parts(&mut self, q: usize, parts: &[&[u8]], wire_len: usize, time: impl FnOnce() -> u64) -> bool {
+        let wanted = match *parts {
+            [frame] => self.filter.matches(frame, wire_len),
+            _ => self.filter.matches_parts(parts, wire_len),
+        };
+        self.admits(q, wanted) && {
+            let recorded = match *parts {
+                [frame] if frame.len() == wire_len => self.sink.record(time(), frame),
+                _ => self.sink.record_parts(time(), parts, wire_len),
             };
-        }
-        let wire_len = parts.iter().map(|part| part.len()).sum();
-        self.admits(q, self.filter.matches_parts(parts, wire_len)) && {
-            let recorded = self.sink.record_parts(time(), parts);
             self.note(q, recorded)
         }
     }

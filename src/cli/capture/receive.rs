@@ -291,8 +291,8 @@ fn in_place(
     }
     let times = &mut times[intake.card(q)];
     times.batch(clock.wall_ns(clock.now()));
-    queue.show(SHOWN, |parts, stamp| {
-        intake.take_parts(q, parts, || times.alone(stamp, last));
+    queue.show(SHOWN, |parts, wire_len, stamp| {
+        intake.take_parts(q, parts, wire_len, || times.alone(stamp, last));
         !intake.is_full()
     })
 }

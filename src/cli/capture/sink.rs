@@ -132,12 +132,13 @@ impl Sink {
         self.file.as_mut().is_none_or(|file| file.record(time, frame))
     }
 
-    /// Takes a packet that lies in several buffers.
-    pub fn record_parts(&mut self, time: u64, parts: &[&[u8]]) -> bool {
+    /// Takes a packet of `wire_len` bytes that lies in several buffers. All of it does where a
+    /// ring is published.
+    pub fn record_parts(&mut self, time: u64, parts: &[&[u8]], wire_len: usize) -> bool {
         if let Some(ring) = &mut self.ring {
             ring.put_parts(time, parts);
         }
-        self.file.as_mut().is_none_or(|file| file.record_parts(time, parts))
+        self.file.as_mut().is_none_or(|file| file.record_cut(time, parts, wire_len))
     }
 
     /// Shows what was taken to those who read the ring. To be called once a burst.

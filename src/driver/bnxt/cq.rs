@@ -21,7 +21,7 @@
 use super::bell::AckBell;
 use super::desc::{VALID, Words};
 use crate::dma::Region;
-use crate::driver::ring::Ring;
+use crate::driver::ring::{Ring, first_position};
 use std::sync::atomic::Ordering;
 
 pub use super::desc::ENTRY;
@@ -69,7 +69,8 @@ impl Completions {
     pub fn new(region: Region, completions: u32, bell: AckBell) -> Self {
         let len = (region.len() / ENTRY) as u32;
         let spare = len.saturating_sub(completions + OTHERS);
-        let mut this = Completions { ring: Ring::new(region, len), bell, next: 0, acked: 0, spare, half: (0, 0) };
+        let (ring, first) = (Ring::new(region, len), first_position());
+        let mut this = Completions { ring, bell, next: first, acked: first, spare, half: (0, 0) };
         this.begin();
         this
     }

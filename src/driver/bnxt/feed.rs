@@ -16,7 +16,7 @@
 use super::bell::Bell;
 use super::desc::{ENTRY, OPAQUE, Words, buffer};
 use crate::dma::{BUFFER_SIZE, Iova, Pool, Region};
-use crate::driver::ring::{BufferRing, store_both};
+use crate::driver::ring::{BufferRing, first_position, store_both};
 
 /// Such a ring.
 #[derive(Debug)]
@@ -38,7 +38,8 @@ impl Feed {
     pub fn new(region: Region, kind: u64, bell: Bell) -> Self {
         let len = (region.len() / ENTRY) as u32;
         let kind = buffer(kind, BUFFER_SIZE as u64);
-        Feed { ring: BufferRing::new(region, len), bell, kind, next: 0, given: 0, armed: 0 }
+        let first = first_position();
+        Feed { ring: BufferRing::new(region, len), bell, kind, next: first, given: first, armed: 0 }
     }
 
     /// Slots.

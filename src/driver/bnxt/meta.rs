@@ -199,6 +199,7 @@ impl Now {
 mod tests {
     use super::*;
     use crate::dma::{Checksum, Checksums};
+    use proptest::prelude::*;
 
     const HASH: u64 = 0xdead_beef << 32;
 
@@ -278,5 +279,26 @@ mod tests {
         assert!((1 << 50..(1 << 50) + 60_000_000_000).contains(&now), "{now}");
         clock.told(0);
         assert!(clock.now().0 < 60_000_000_000);
+    }
+
+    proptest! {
+        #[test]
+        fn a_time_is_made_whole_as_long_as_the_clocks_have_not_parted(
+            bits in prop_oneof![Just(32_u32), Just(48)],
+            round in 0u64..1 << 13,
+            // The frame is of about the moment at which its bits came round.
+            beside in -1000i64..1000,
+            // A part of a round that our clock is behind it, or ahead.
+            behind in any::<bool>(),
+            part in 0u64..1 << 16,
+        ) {
+            let time = ((round + 1) << bits).wrapping_add_signed(beside);
+            let (sixteenth, whole) = (1_u64 << (bits - 4), 1_u64 << bits);
+            let now = match behind {
+                true => time - (sixteenth >> 16) * part,
+                false => time + ((whole - sixteenth - 1) >> 16) * part,
+            };
+            prop_assert_eq!(Now(now).whole(time & (whole - 1), bits), time);
+        }
     }
 }

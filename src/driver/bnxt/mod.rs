@@ -69,7 +69,7 @@ mod module;
 mod parts;
 mod phy;
 mod port;
-mod recall;
+pub mod recall;
 mod regs;
 mod rings;
 mod rx;

@@ -15,26 +15,38 @@
 //! and says so in an event.
 
 use crate::dma::Pool;
+use crate::sys::word::Word;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// No pool may pass.
 const CLOSED: u64 = u64::MAX;
 
 /// What control and one queue share.
+///
+/// Each changes `open` in one step with a look at what was there. So of a call and of a queue that
+/// goes on at that moment one sees the other: the queue finds that it was called, or control closes
+/// behind it (`tests/handover_model.rs`).
 #[derive(Debug)]
-pub struct Recall {
+pub struct Recall<W = AtomicU64, F = AtomicBool> {
     /// Number of the pool that may pass.
-    open: AtomicU64,
-    called: AtomicBool,
+    open: W,
+    called: F,
 }
 
 impl Default for Recall {
     fn default() -> Self {
-        Recall { open: AtomicU64::new(CLOSED), called: AtomicBool::new(false) }
+        Recall::over(AtomicU64::default(), AtomicBool::default())
     }
 }
 
-impl Recall {
+impl<W: Word<u64>, F: Word<bool>> Recall<W, F> {
+    /// One of these words, that is closed.
+    pub fn over(open: W, called: F) -> Self {
+        let this = Recall { open, called };
+        this.close();
+        this
+    }
+
     /// Whether a queue may go on with `pool`, without a look at what it is called for.
     #[inline(always)]
     pub fn lets(&self, pool: &Pool) -> bool {
@@ -43,30 +55,32 @@ impl Recall {
 
     /// Lets the queue go on with `pool`, unless it was called meanwhile.
     pub fn open(&self, pool: &Pool) {
-        self.open.store(u64::from(pool.id().number()), Ordering::SeqCst);
-        if self.called.load(Ordering::SeqCst) {
+        // <-- acquire: a call that was made before it was closed
+        self.open.swap(u64::from(pool.id().number()), Ordering::AcqRel);
+        if self.waits() {
             self.close();
         }
     }
 
     /// Has the queue look up the next time.
     pub fn close(&self) {
-        self.open.store(CLOSED, Ordering::SeqCst);
+        self.open.swap(CLOSED, Ordering::AcqRel);
     }
 
     /// Asks the queue to ring again, at its next call.
     pub fn call(&self) {
-        self.called.store(true, Ordering::SeqCst);
+        self.called.swap(true, Ordering::AcqRel);
+        // <-- release: the call
         self.close();
     }
 
     /// Whether the queue was called, once for each time.
     pub fn take(&self) -> bool {
-        self.called.swap(false, Ordering::SeqCst)
+        self.called.swap(false, Ordering::AcqRel)
     }
 
     /// Whether it has not come yet.
     pub fn waits(&self) -> bool {
-        self.called.load(Ordering::SeqCst)
+        self.called.load(Ordering::Acquire)
     }
 }

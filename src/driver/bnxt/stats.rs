@@ -240,6 +240,7 @@ mod tests {
     use super::super::codes::refusal::CMD_NOT_SUPPORTED;
     use super::super::scripted::{Scripted, answer};
     use super::*;
+    use proptest::prelude::*;
     use std::sync::Arc;
 
     /// A card that does not answer with counters, and what of them it writes to memory.
@@ -303,5 +304,27 @@ mod tests {
         fresh.update([0]);
         fresh.update([2]);
         assert_eq!(fresh.sums, [2]);
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_counted_is_the_sum_of_all_that_came_however_often_counters_wrap(
+            bits in 32u32..=48,
+            below in 0u64..5000,
+            steps in prop::collection::vec(prop_oneof![0u64..3000, any::<u32>().prop_map(u64::from)], 1..100),
+        ) {
+            let mask = (1_u64 << bits) - 1;
+            let start = mask - below;
+            let mut block = Block::new([mask], [start]);
+            let mut now = start;
+            for step in steps {
+                // Less than a round at a time, or nobody can tell.
+                now += step.min(mask - 1);
+                // One that reads as zero is made good the next time.
+                now += u64::from(now & mask == 0);
+                block.update([now & mask]);
+                prop_assert_eq!(block.sums, [now - start]);
+            }
+        }
     }
 }

@@ -16,7 +16,7 @@
 //! emptied, is full, then the card has gone once round: events are lost.
 
 use crate::dma::Region;
-use crate::driver::ring::{Ring, View};
+use crate::driver::ring::{Ring, View, first_position};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// An empty slot.
@@ -183,7 +183,7 @@ impl EventQueue {
     /// An event queue in `region`, all of which it is, after [`begun`].
     pub fn new(region: Region) -> Self {
         let len = region.words64().len() as u32;
-        EventQueue { ring: Ring::new(region, len), next: 1 }
+        EventQueue { ring: Ring::new(region, len), next: first_position().wrapping_add(1) }
     }
 
     /// Events that it holds.

@@ -36,7 +36,7 @@ use super::setup::{self, Queue};
 use super::time::Sync;
 use crate::dma::{BUFFER_SIZE, Batch, Decoder, Entry, Iova, Pool, Span};
 use crate::driver::queue::Receive;
-use crate::driver::ring::{Buffers, Ring};
+use crate::driver::ring::{Buffers, Ring, first_position};
 use crate::driver::slots::{Received, Slots, Stock, TAG, TAGS};
 use crate::driver::tally::Anomaly;
 use crate::pci::Doorbell;
@@ -109,15 +109,15 @@ impl RxQueue {
         format: PrefixFormat,
         sync: Sync,
     ) -> Self {
-        let longest = format.max_frame + TAGS;
+        let (longest, first) = (format.max_frame + TAGS, first_position());
         let descriptors = queue.ring.words64().len() as u32;
         RxQueue {
             ring: Ring::new(queue.ring.clone(), descriptors),
             buffers: Buffers::new(format.window),
             events: EventQueue::new(queue.events.clone()),
             tail,
-            next: 0,
-            given: 0,
+            next: first,
+            given: first,
             armed: 0,
             step: STEP.min(format.window / 4),
             stock,

@@ -176,6 +176,7 @@ fn stamp(format: TimeFormat, seconds: i64, fraction: i64) -> Option<Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn event(seconds: u64, sixth: u64) -> u64 {
         0xc001_a000_0000_0000 | seconds | sixth << 38
@@ -259,5 +260,35 @@ mod tests {
         assert_eq!(sent(0x0000), at(0x1_0000, 0));
         assert_eq!(sent(0x0001), at(0x1_0001, 0));
         assert_eq!(sent(1 << 31), None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_frame_gets_its_second_wherever_in_it_the_last_event_was(
+            which in 0usize..3,
+            seconds in prop_oneof![1u64..1 << 31, Just(65_535), Just(65_536)],
+            sixth in 0i64..64,
+            after in 0i64..1 << 20,
+            before in 1i64..1 << 20,
+        ) {
+            let formats = [TimeFormat::Nanoseconds, TimeFormat::Fraction27, TimeFormat::QuarterNanoseconds];
+            let format = formats[which];
+            let second = format.second();
+            // Of a second that is no power of two the last ones are not there.
+            let last = sixth << format.sync_shift();
+            prop_assume!(last < second);
+            let sync = Sync::new(0).at(event(seconds, sixth as u64));
+            let at = seconds as i64 * second + last;
+            for offset in [(after * (second * 9 / 20)) >> 20, -((before * (second / 10)) >> 20)] {
+                let time = at + offset;
+                let (whole, fraction) = (time.div_euclid(second), time.rem_euclid(second));
+                let stamped = sync.received(format, fraction as u32);
+                prop_assert_eq!(stamped, Some(format.time(whole as u64, fraction as u64)), "{}", offset);
+                // A sent frame tells 16 bits of its second.
+                let high = whole as u32 & 0xffff;
+                let sent = sync.sent(format, Generation::Medford2, fraction as u32, high);
+                prop_assert_eq!(sent, Some(format.time(whole as u64, fraction as u64)));
+            }
+        }
     }
 }

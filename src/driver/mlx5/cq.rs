@@ -20,7 +20,7 @@ use super::bell::CqBell;
 pub use super::cqe::ENTRY;
 use super::cqe::{NEVER, Tail, Words, word};
 use crate::dma::Region;
-use crate::driver::ring::Ring;
+use crate::driver::ring::{Ring, first_position};
 use std::sync::atomic::Ordering;
 
 /// Makes entries of memory that a card is not told of yet: before each CREATE_CQ.
@@ -47,7 +47,8 @@ impl Completions {
     /// All of `region`, which was prepared.
     pub fn new(region: Region, bell: CqBell) -> Self {
         let len = (region.len() / ENTRY) as u32;
-        Completions { ring: Ring::new(region, len), bell, next: 0, acked: 0 }
+        let first = first_position();
+        Completions { ring: Ring::new(region, len), bell, next: first, acked: first }
     }
 
     /// Entries of the ring.

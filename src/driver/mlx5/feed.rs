@@ -21,7 +21,7 @@
 
 use super::bell::Record;
 use crate::dma::{BUFFER_SIZE, Iova, Pool, Region};
-use crate::driver::ring::BufferRing;
+use crate::driver::ring::{BufferRing, first_position};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A segment of an entry in memory.
@@ -63,7 +63,8 @@ impl Feed {
                 ring.at(entry + segments)[0].store(END.to_be(), Ordering::Relaxed);
             }
         }
-        Feed { ring, record: Record::new(record), lkey, shift, segments, last, next: 0, given: 0, armed: 0 }
+        let first = first_position();
+        Feed { ring, record: Record::new(record), lkey, shift, segments, last, next: first, given: first, armed: 0 }
     }
 
     /// Entries of the ring.

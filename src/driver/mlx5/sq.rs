@@ -15,7 +15,7 @@
 use super::bell::SendBell;
 use super::wqe::{self, Block, opcode};
 use crate::dma::Region;
-use crate::driver::ring::Ring;
+use crate::driver::ring::{Ring, first_position};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Such a work queue.
@@ -50,14 +50,14 @@ pub struct Mark {
 impl WorkQueue {
     /// All of `region`.
     pub fn new(region: Region, bell: SendBell, number: u32) -> Self {
-        let len = (region.len() / size_of::<Block>()) as u32;
+        let (len, first) = ((region.len() / size_of::<Block>()) as u32, first_position());
         WorkQueue {
             ring: Ring::new(region, len),
             bell,
             number,
-            next: 0,
-            clean: 0,
-            newest: 0,
+            next: first,
+            clean: first,
+            newest: first,
             marks: vec![Mark::default(); len as usize].into(),
             first_mark: 0,
             next_mark: 0,

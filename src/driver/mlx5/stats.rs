@@ -194,6 +194,7 @@ fn port(hw: &Hw) -> Result<Option<[u64; PORT]>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn what_was_lost_while_counters_are_read_is_not_called_received() {
@@ -229,5 +230,25 @@ mod tests {
         whole.update([5, u64::MAX]);
         whole.update([6, 0]);
         assert_eq!(whole.sums[0], 1 + 2 + 1, "one that was cleared");
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_counted_is_the_sum_of_all_that_came_however_often_counters_wrap(
+            bits in Just(32u32),
+            below in 0u64..5000,
+            steps in prop::collection::vec(prop_oneof![0u64..3000, any::<u32>().prop_map(u64::from)], 1..100),
+        ) {
+            let mask = (1_u64 << bits) - 1;
+            let start = mask - below;
+            let mut block = Block::new(mask, [start]);
+            let mut now = start;
+            for step in steps {
+                // Less than a round at a time, or nobody can tell.
+                now += step.min(mask - 1);
+                block.update([now & mask]);
+                prop_assert_eq!(block.sums, [now - start]);
+            }
+        }
     }
 }

@@ -112,8 +112,10 @@ pub fn open<R: From<RxQueue>, T: From<TxQueue>>(
         false => Shape::Slots((longest + TAG + OVERHEAD).next_power_of_two().max(2_048)),
     };
     let looks_both_ways = config.observes && !link.is_loopback();
+    let keeps = config.keeps.filter(|_| config.observes);
     let how = How {
         longest,
+        keeps: keeps.map_or(usize::MAX, |bytes| bytes as usize),
         incoming_only: !looks_both_ways,
         finished: !config.observes,
         strips: config.vlan_strip,
@@ -124,7 +126,8 @@ pub fn open<R: From<RxQueue>, T: From<TxQueue>>(
     let group = (config.rx_queues > 1).then(Group::default);
     let (mut rx, mut received, mut sockets): (Vec<R>, _, _) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..config.rx_queues {
-        let socket = Arc::new(Socket::new().map_err(failed)?);
+        let socket = Socket::new().and_then(|socket| socket.keep(keeps));
+        let socket = Arc::new(socket.map_err(failed)?);
         if !looks_both_ways {
             // Before Linux 4.20, and of several sockets, the queue tells by what is in the ring.
             socket.ignore_outgoing();

@@ -1,5 +1,6 @@
 //! Receiving: each frame is copied out of the ring that the kernel fills, into a buffer.
 
+use super::TAG;
 use super::counters::Counts;
 use crate::dma::{BATCH_MAX, BUFFER_SIZE, Batch, Decode, Decoder, Entry, Meta, RawMeta, Span, Timestamp};
 use crate::driver::kernel::Source;
@@ -27,6 +28,8 @@ pub struct Frames {
 pub struct How {
     /// Bytes of the longest to receive, tags not among them.
     pub longest: usize,
+    /// Bytes of a frame that are there, if it has more.
+    pub keeps: usize,
     /// Frames that the kernel sends are left out here, as it does not do so itself.
     pub incoming_only: bool,
     /// Frames are to be as they are on a wire: checksums are filled in, and what would be
@@ -82,7 +85,7 @@ impl Source for Frames {
                 continue;
             }
             let split = how.finished && frame.offloads.gso != 0;
-            if frame.len > how.longest || frame.bytes.len() < frame.len || split {
+            if frame.len > how.longest || frame.bytes.len() < frame.len.min(how.keeps) || split {
                 counts.oversize += 1;
             } else if place(batch, &frame, how) {
                 counts.packets += 1;
@@ -101,7 +104,11 @@ impl Source for Frames {
         !self.how.finished && !self.how.strips
     }
 
-    fn show(&mut self, most: usize, mut see: impl FnMut(&[&[u8]], Option<Timestamp>) -> bool) -> (usize, Counts) {
+    fn show(
+        &mut self,
+        most: usize,
+        mut see: impl FnMut(&[&[u8]], usize, Option<Timestamp>) -> bool,
+    ) -> (usize, Counts) {
         let how = self.how;
         let (mut shown, mut counts) = (0, Counts::default());
         let mut goes_on = self.shows();
@@ -114,15 +121,15 @@ impl Source for Frames {
                 self.ring.pass();
                 continue;
             }
-            if frame.len > how.longest || frame.bytes.len() < frame.len {
+            if frame.len > how.longest || frame.bytes.len() < frame.len.min(how.keeps) {
                 counts.oversize += 1;
             } else {
                 let stamp = (how.stamps && frame.time != 0).then_some(Timestamp(Duration::from_nanos(frame.time)));
                 goes_on = match frame.vlan {
-                    None => see(&[frame.bytes], stamp),
+                    None => see(&[frame.bytes], frame.len, stamp),
                     Some(tag) => {
                         let (addresses, rest) = frame.bytes.split_at(frame.bytes.len().min(ADDRESSES));
-                        see(&[addresses, &tag_bytes(tag), rest], stamp)
+                        see(&[addresses, &tag_bytes(tag), rest], frame.len + TAG, stamp)
                     }
                 };
                 counts.packets += 1;
@@ -159,8 +166,8 @@ fn place(batch: &mut Batch<'_>, frame: &Frame<'_>, how: How) -> bool {
         }
         None => &[],
     };
-    let placed = if tag.is_empty() && frame.len <= BUFFER_SIZE {
-        batch.push(frame.len).map(|buffer| buffer.copy_from_slice(frame.bytes)).is_some()
+    let placed = if tag.is_empty() && frame.bytes.len() <= BUFFER_SIZE {
+        batch.push(frame.bytes.len()).map(|buffer| buffer.copy_from_slice(frame.bytes)).is_some()
     } else {
         place_parts(batch, frame.bytes, tag)
     };
@@ -223,7 +230,8 @@ mod tests {
     use super::*;
     use crate::dma::{Addressing, Pool};
 
-    const HOW: How = How { longest: 9_216, incoming_only: false, finished: true, strips: false, stamps: true };
+    const HOW: How =
+        How { longest: 9_216, keeps: usize::MAX, incoming_only: false, finished: true, strips: false, stamps: true };
 
     fn frame(bytes: &[u8], vlan: Option<(u16, u16)>) -> Frame<'_> {
         Frame {

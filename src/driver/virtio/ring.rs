@@ -11,7 +11,7 @@ use super::header::Framing;
 use super::regs::legacy;
 use crate::dma::barrier::dma_mb;
 use crate::dma::{Descriptor, Iova, Region};
-use crate::driver::ring::Ring;
+use crate::driver::ring::{Ring, first_position};
 use crate::pci::{Bar, Doorbell, ShortDoorbell};
 use std::sync::atomic::AtomicU64;
 
@@ -149,7 +149,8 @@ pub struct Notifier {
 impl Notifier {
     /// Of a queue that nothing was given to.
     pub fn new(bell: Bell) -> Self {
-        Notifier { bell, turn: 0, position: 0 }
+        let first = first_position();
+        Notifier { bell, turn: first, position: first }
     }
 
     /// Turns since the device was last told, or was found not to want it.
@@ -214,5 +215,18 @@ mod tests {
         assert!(passed(0xffff, 0xfffe, 1));
         assert!(!passed(1, 0xfffe, 1));
         assert!(!passed(9, 9, 9), "nothing new");
+    }
+
+    #[test]
+    fn an_event_is_passed_exactly_if_it_is_one_of_those_on_the_way() {
+        for old in [0, 1, 0x7fff, 0x8000, 0xfff0, 0xffff_u16] {
+            for steps in (0..20).chain([255, 256, 0x7fff, 0x8000, 0xffff_u16]) {
+                let new = old.wrapping_add(steps);
+                for ahead in 0..=u16::MAX {
+                    let event = old.wrapping_add(ahead);
+                    assert_eq!(passed(event, old, new), ahead < steps, "{event} between {old} and {new}");
+                }
+            }
+        }
     }
 }

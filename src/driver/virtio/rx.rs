@@ -24,6 +24,7 @@ use super::ring::{Completion, Notifier, Virtqueue};
 use super::stats::Counters;
 use crate::dma::{BUFFER_SIZE, Batch, Decoder, Entry, Iova, Nothing, Pool, Span};
 use crate::driver::queue::Receive;
+use crate::driver::ring::first_position;
 use crate::driver::slots::{Received, Slots, Stock, TAGS};
 use crate::driver::tally::Anomaly;
 use std::cell::Cell;
@@ -84,6 +85,7 @@ impl<F: Virtqueue> Queue<F> {
         // The device sees as many at any time as the longest frame takes.
         let spare = ring.buffers().saturating_sub(parts(max_frame));
         let bare = if F::PUBLISHED_BY_INDEX { BARE.min(ring.buffers() / 8).min(spare / 2) } else { 0 };
+        let first = first_position();
         let cells = |value: fn(u32) -> u32| (0..ring.buffers()).map(|n| Cell::new(value(n))).collect();
         Queue {
             buffers: cells(|_| 0),
@@ -92,10 +94,10 @@ impl<F: Virtqueue> Queue<F> {
             step: STEP.min(ring.buffers() / 4).min(spare - bare + 1).max(1),
             ring,
             notifier,
-            head: 0,
-            tail: 0,
-            published: 0,
-            misnamed: 0,
+            head: first,
+            tail: first,
+            published: first,
+            misnamed: first,
             stock,
             longest: u32::from(max_frame) + TAGS,
             mergeable,

@@ -22,7 +22,7 @@ use super::stats::Counters;
 use crate::dma::{BATCH_MAX, BUFFER_SIZE, Batch, Entry, Iova, L4, Offload, Pool, Region};
 use crate::driver::pending::{BARE, Pending};
 use crate::driver::queue::Transmit;
-use crate::driver::ring::{Buffers, Ring};
+use crate::driver::ring::{Buffers, Ring, first_position};
 use crate::driver::sends::{OddFrame, Sendable, Sends, Sent};
 use crate::driver::slots::TAG;
 use crate::driver::tally::Anomaly;
@@ -86,7 +86,7 @@ impl<F: Virtqueue> Queue<F> {
         checksums: bool,
         longest: u16,
     ) -> Self {
-        let len = ring.len();
+        let (len, first) = (ring.len(), first_position());
         Queue {
             headers: piece(headers, 0, len),
             plain: headers.iova() + u64::from(len) * size_of::<Words>() as u64,
@@ -94,9 +94,9 @@ impl<F: Virtqueue> Queue<F> {
             chains: (0..len).map(|_| Cell::new(0)).collect(),
             ring,
             notifier,
-            turn: 0,
-            seen: 0,
-            seen_at: 0,
+            turn: first,
+            seen: first,
+            seen_at: first,
             checksums,
             longest: longest.into(),
             reclaim_at: RECLAIM_AT.min(len / 2),

@@ -68,8 +68,9 @@ impl Source for Chunks {
             passed = true;
         }
         batch.filled(batch.len(), crate::dma::Decoder::of::<crate::dma::Nothing>());
-        if passed {
-            self.receiver.offer();
+        match passed {
+            true => self.receiver.offer(),
+            false => self.receiver.wake(),
         }
         counts
     }

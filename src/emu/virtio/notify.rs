@@ -1,10 +1,10 @@
 //! Notifications, and the page that they are stored into (VIRTIO 1.2 §4.1.5.2).
 
+use super::super::polled;
 use super::config::status;
 use super::features::NOTIFICATION_DATA;
 use super::regs::{NOTIFY_AT, NOTIFY_STEP};
 use super::{QUEUES, SILENT, Virtio};
-use std::sync::atomic::Ordering;
 
 impl Virtio {
     /// A notification, from a register access or out of the page.
@@ -55,9 +55,7 @@ impl Virtio {
     /// Looks for notifications in the page.
     pub(super) fn look_at_page(&mut self) {
         for place in 0..QUEUES {
-            let word = &self.notify[usize::from(place)];
-            if word.load(Ordering::Relaxed) != SILENT {
-                let value = word.swap(SILENT, Ordering::Acquire);
+            if let Some(value) = polled::take(&self.notify[usize::from(place)], SILENT) {
                 // A store of 16 bits leaves the upper half as it was.
                 let (size, value) = if self.has(NOTIFICATION_DATA) { (4, value) } else { (2, value & 0xffff) };
                 self.notified(NOTIFY_AT + NOTIFY_STEP * u32::from(place), size, value);

@@ -18,12 +18,17 @@
 //! The memory may belong to another process, so nothing in it is believed. Each
 //! side works from its own copy of its own index; what it reads of the other's
 //! must lie where it can lie, and records must fit in what was published, or the
-//! lane is [`Torn`]. Frames are copied out before they are looked at.
+//! lane is [`Torn`]. Frames are copied out before they are looked at. Loom plays both sides:
+//! `tests/lane_model.rs`.
 
 #![allow(unsafe_code)]
 
+#[cfg(test)]
+mod tests;
+
 use super::{MAX_FRAME, Picos};
 use crate::sys;
+use crate::sys::word::Word;
 use memmap2::MmapRaw;
 use std::fs::File;
 use std::io;
@@ -49,10 +54,40 @@ const HOT: u64 = 256 * 1024;
 
 /// The other side wrote what it cannot have meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Torn;
+pub struct Torn;
 
 /// Where a lane is.
-struct Memory {
+pub trait Memory {
+    /// Its words.
+    type Word: Word<u64>;
+
+    /// Bytes ever written.
+    fn head(&self) -> &Self::Word;
+
+    /// Bytes ever read.
+    fn tail(&self) -> &Self::Word;
+
+    /// The word at `index` (bytes ever passed), a multiple of 8.
+    fn word(&self, index: u64) -> &Self::Word;
+
+    /// Bytes of its data, a power of two.
+    fn size(&self) -> u64;
+
+    /// Copies `frame` in at `index`.
+    fn write(&self, index: u64, frame: &[u8]);
+
+    /// Copies out what is at `index`.
+    fn read(&self, index: u64, frame: &mut [u8]);
+
+    /// Bytes from `index` to the end of the data.
+    #[inline]
+    fn to_end(&self, index: u64) -> u64 {
+        self.size() - (index & (self.size() - 1))
+    }
+}
+
+/// A lane in memory that is mapped.
+pub struct Mapped {
     /// Keeps what the pointers point into.
     _map: Arc<MmapRaw>,
     head: NonNull<AtomicU64>,
@@ -63,9 +98,9 @@ struct Memory {
 
 // SAFETY: the pointers go into the mapping, which lives as long and is not tied to a
 // thread.
-unsafe impl Send for Memory {}
+unsafe impl Send for Mapped {}
 
-impl Memory {
+impl Mapped {
     /// The lane whose control page is at `offset` in `map`, with `size` bytes of
     /// data behind it, a power of two.
     fn new(map: &Arc<MmapRaw>, offset: usize, size: usize) -> Self {
@@ -77,8 +112,12 @@ impl Memory {
             let base = NonNull::new_unchecked(map.as_mut_ptr()).add(offset);
             (base.cast(), base.add(TAIL).cast(), base.add(CONTROL))
         };
-        Memory { _map: Arc::clone(map), head, tail, data, size: size as u64 }
+        Mapped { _map: Arc::clone(map), head, tail, data, size: size as u64 }
     }
+}
+
+impl Memory for Mapped {
+    type Word = AtomicU64;
 
     #[inline]
     fn head(&self) -> &AtomicU64 {
@@ -92,7 +131,11 @@ impl Memory {
         unsafe { self.tail.as_ref() }
     }
 
-    /// The word at `index` (bytes ever passed), a multiple of 8.
+    #[inline]
+    fn size(&self) -> u64 {
+        self.size
+    }
+
     #[inline]
     fn word(&self, index: u64) -> &AtomicU64 {
         // SAFETY: masked to the data, which is a multiple of 8 long, and aligned
@@ -100,13 +143,6 @@ impl Memory {
         unsafe { self.data.add((index & (self.size - 1) & !7) as usize).cast().as_ref() }
     }
 
-    /// Bytes from `index` to the end of the data.
-    #[inline]
-    fn to_end(&self, index: u64) -> u64 {
-        self.size - (index & (self.size - 1))
-    }
-
-    /// Copies `frame` in at `index`.
     #[inline]
     fn write(&self, index: u64, frame: &[u8]) {
         assert!(frame.len() as u64 <= self.to_end(index));
@@ -116,7 +152,6 @@ impl Memory {
         unsafe { self.data.add(start).copy_from_nonoverlapping(NonNull::from(frame).cast(), frame.len()) }
     }
 
-    /// Copies out what is at `index`.
     #[inline]
     fn read(&self, index: u64, frame: &mut [u8]) {
         assert!(frame.len() as u64 <= self.to_end(index));
@@ -135,8 +170,8 @@ fn record(len: usize) -> u64 {
 }
 
 /// The end of a lane that writes.
-pub(super) struct Writer {
-    lane: Memory,
+pub struct Writer<M = Mapped> {
+    lane: M,
     head: u64,
     /// The reader's index as last seen: never ahead of the true one.
     tail: u64,
@@ -154,10 +189,7 @@ const CHUNK: u64 = 1 << 20;
 impl Writer {
     /// Goes on where the last writer of this lane stopped.
     pub(super) fn new(map: &Arc<MmapRaw>, offset: usize, size: usize) -> Self {
-        let lane = Memory::new(map, offset, size);
-        let head = lane.head().load(Ordering::Acquire) & !(ALIGN as u64 - 1);
-        let tail = lane.tail().load(Ordering::Acquire);
-        Writer { head, tail, look: head, backed: lane.size, file: None, lane }
+        Writer::over(Mapped::new(map, offset, size))
     }
 
     /// The same, in a sparse file: makes room in the file before memory without
@@ -168,10 +200,22 @@ impl Writer {
         sys::allocate(&file, data, CHUNK)?;
         Ok(Writer { backed: CHUNK, file: Some((file, data)), ..Writer::new(map, offset, size) })
     }
+}
+
+impl<M: Memory> Writer<M> {
+    /// Goes on where the last writer of this lane stopped.
+    pub fn over(lane: M) -> Self {
+        let head = lane.head().load(Ordering::Acquire) & !(ALIGN as u64 - 1);
+        let tail = lane.tail().load(Ordering::Acquire);
+        Writer { head, tail, look: head, backed: lane.size(), file: None, lane }
+    }
 
     /// Puts a frame in; false if the lane is full.
+    ///
+    /// # Errors
+    /// [`Torn`] if the reader's index lies where it cannot.
     #[inline]
-    pub(super) fn push(&mut self, frame: &[u8], at: Picos) -> Result<bool, Torn> {
+    pub fn push(&mut self, frame: &[u8], at: Picos) -> Result<bool, Torn> {
         debug_assert!(frame.len() <= MAX_FRAME);
         let size = record(frame.len());
         let mut skip = if self.lane.to_end(self.head) < size { self.lane.to_end(self.head) } else { 0 };
@@ -185,7 +229,7 @@ impl Writer {
             }
         }
         // A skip is written here, the record at the beginning; otherwise it is here.
-        let here = self.lane.size - self.lane.to_end(self.head);
+        let here = self.lane.size() - self.lane.to_end(self.head);
         let touched = if skip == 0 { here + size } else { size.max(here + ALIGN as u64) };
         if touched > self.backed && !self.back(touched) {
             return Ok(false);
@@ -208,8 +252,8 @@ impl Writer {
     fn start_over(&mut self) -> Result<u64, Torn> {
         self.look = self.head.wrapping_add(HOT / 4);
         self.tail = self.lane.tail().load(Ordering::Acquire);
-        let position = self.lane.size - self.lane.to_end(self.head);
-        if position < HOT || self.room()? != self.lane.size {
+        let position = self.lane.size() - self.lane.to_end(self.head);
+        if position < HOT || self.room()? != self.lane.size() {
             return Ok(0);
         }
         Ok(self.lane.to_end(self.head))
@@ -221,7 +265,7 @@ impl Writer {
     #[cold]
     fn back(&mut self, bytes: u64) -> bool {
         let Some((file, data)) = &self.file else { return true };
-        let wanted = bytes.next_multiple_of(CHUNK).min(self.lane.size);
+        let wanted = bytes.next_multiple_of(CHUNK).min(self.lane.size());
         if sys::allocate(file, data + self.backed, wanted - self.backed).is_err() {
             self.look = self.head;
             return false;
@@ -232,13 +276,13 @@ impl Writer {
 
     #[inline]
     fn room(&self) -> Result<u64, Torn> {
-        self.lane.size.checked_sub(self.head.wrapping_sub(self.tail)).ok_or(Torn)
+        self.lane.size().checked_sub(self.head.wrapping_sub(self.tail)).ok_or(Torn)
     }
 }
 
 /// The end of a lane that reads.
-pub(super) struct Reader {
-    lane: Memory,
+pub struct Reader<M = Mapped> {
+    lane: M,
     tail: u64,
     /// The writer's index as last seen: never ahead of the true one.
     head: u64,
@@ -251,15 +295,24 @@ impl Reader {
     /// Reads what is written from now on; what is in the lane already was meant
     /// for somebody else.
     pub(super) fn new(map: &Arc<MmapRaw>, offset: usize, size: usize) -> Self {
-        let lane = Memory::new(map, offset, size);
+        Reader::over(Mapped::new(map, offset, size))
+    }
+}
+
+impl<M: Memory> Reader<M> {
+    /// The same.
+    pub fn over(lane: M) -> Self {
         let head = lane.head().load(Ordering::Acquire) & !(ALIGN as u64 - 1);
         lane.tail().store(head, Ordering::Release);
         Reader { lane, tail: head, head, frame: Box::new([0; MAX_FRAME]), held: None }
     }
 
     /// The next frame and when it was sent. It stays until [`Reader::pop`].
+    ///
+    /// # Errors
+    /// [`Torn`] if what was written cannot be frames.
     #[inline]
-    pub(super) fn front(&mut self) -> Result<Option<(&[u8], Picos)>, Torn> {
+    pub fn front(&mut self) -> Result<Option<(&[u8], Picos)>, Torn> {
         if self.held.is_none() && !self.fetch()? {
             return Ok(None);
         }
@@ -268,7 +321,7 @@ impl Reader {
 
     /// Done with the frame that `front` showed.
     #[inline]
-    pub(super) fn pop(&mut self) {
+    pub fn pop(&mut self) {
         if let Some((_, _, next)) = self.held.take() {
             self.tail = next;
             self.lane.tail().store(next, Ordering::Release);
@@ -277,8 +330,15 @@ impl Reader {
 
     /// Whether nothing waits.
     #[inline]
-    pub(super) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.held.is_none() && self.lane.head().load(Ordering::Relaxed) == self.tail
+    }
+
+    /// Whether frames may still come: of an end that has left, those that it wrote before.
+    #[inline]
+    pub fn is_lit(&self, there: &impl Word<bool>) -> bool {
+        // <-- acquire: what was written before it left
+        there.load(Ordering::Acquire) || !self.is_empty()
     }
 
     #[inline]
@@ -290,7 +350,7 @@ impl Reader {
             }
         }
         let mut waiting = self.head.wrapping_sub(self.tail);
-        if waiting > self.lane.size {
+        if waiting > self.lane.size() {
             return Err(Torn);
         }
         let mut index = self.tail;
@@ -313,181 +373,5 @@ impl Reader {
         self.lane.read(index.wrapping_add(ALIGN as u64), &mut self.frame[..len]);
         self.held = Some((len, at, index.wrapping_add(record(len))));
         Ok(true)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use memmap2::MmapMut;
-    use proptest::prelude::*;
-    use std::collections::VecDeque;
-
-    const SIZE: usize = 1 << 20;
-
-    fn memory() -> Arc<MmapRaw> {
-        Arc::new(MmapMut::map_anon(CONTROL + SIZE).unwrap().into())
-    }
-
-    fn lane() -> (Writer, Reader) {
-        let map = memory();
-        (Writer::new(&map, 0, SIZE), Reader::new(&map, 0, SIZE))
-    }
-
-    #[test]
-    fn a_full_lane_takes_no_more_until_it_is_read() {
-        let (mut writer, mut reader) = lane();
-        let frame = [1; 1000];
-        let mut count = 0;
-        while writer.push(&frame, count).unwrap() {
-            count += 1;
-        }
-        assert_eq!(count, SIZE as u64 / record(1000));
-        for at in 0..count {
-            assert_eq!(reader.front(), Ok(Some((&frame[..], at))));
-            reader.pop();
-        }
-        assert_eq!(reader.front(), Ok(None));
-        assert!(reader.is_empty());
-        assert!(writer.push(&frame, 0).unwrap());
-    }
-
-    #[test]
-    fn a_lane_that_is_emptied_uses_little_of_its_memory() {
-        let (mut writer, mut reader) = lane();
-        let mut furthest = 0;
-        for at in 0..100_000 {
-            assert!(writer.push(&[0; 60], at).unwrap());
-            furthest = furthest.max(SIZE as u64 - writer.lane.to_end(writer.head));
-            assert_eq!(reader.front().unwrap().unwrap().1, at);
-            reader.pop();
-        }
-        assert!(furthest <= HOT + HOT / 4 + 128, "{furthest}");
-    }
-
-    #[test]
-    fn without_more_memory_a_lane_is_full_sooner_and_goes_on_when_it_is_read() {
-        let map: Arc<MmapRaw> = Arc::new(MmapMut::map_anon(CONTROL + 8 * SIZE).unwrap().into());
-        let (mut writer, mut reader) = (Writer::new(&map, 0, 8 * SIZE), Reader::new(&map, 0, 8 * SIZE));
-        // Nothing can be allocated in a file that is open for reading.
-        (writer.backed, writer.file) = (CHUNK, Some((File::open("/dev/null").unwrap(), 0)));
-        for _ in 0..100 {
-            let mut count = 0;
-            // A refused frame is offered again, and only then the lane starts over.
-            while writer.push(&[5; 1500], count).unwrap() || writer.push(&[5; 1500], count).unwrap() {
-                count += 1;
-            }
-            assert!(count > 600 && count * record(1500) <= CHUNK, "{count}");
-            for at in 0..count {
-                assert_eq!(reader.front(), Ok(Some((&[5; 1500][..], at))));
-                reader.pop();
-            }
-        }
-    }
-
-    #[test]
-    fn a_later_writer_goes_on_and_a_later_reader_starts_afresh() {
-        let map = memory();
-        let mut writer = Writer::new(&map, 0, SIZE);
-        let mut reader = Reader::new(&map, 0, SIZE);
-        writer.push(b"first", 1).unwrap();
-        let mut writer = Writer::new(&map, 0, SIZE);
-        writer.push(b"second", 2).unwrap();
-        assert_eq!(reader.front(), Ok(Some((&b"first"[..], 1))));
-        reader.pop();
-        assert_eq!(reader.front(), Ok(Some((&b"second"[..], 2))));
-        let mut later = Reader::new(&map, 0, SIZE);
-        assert_eq!(later.front(), Ok(None));
-        writer.push(b"third", 3).unwrap();
-        assert_eq!(later.front(), Ok(Some((&b"third"[..], 3))));
-    }
-
-    #[test]
-    fn two_threads_pass_frames_in_order_and_whole() {
-        let (mut writer, mut reader) = lane();
-        const COUNT: u64 = 200_000;
-        let sender = std::thread::spawn(move || {
-            for n in 0..COUNT {
-                let len = 8 + (n * 7919 % 1500) as usize;
-                let mut frame = vec![n as u8; len];
-                frame[..8].copy_from_slice(&n.to_le_bytes());
-                while !writer.push(&frame, n).unwrap() {
-                    std::thread::yield_now();
-                }
-            }
-        });
-        for n in 0..COUNT {
-            let (frame, at) = loop {
-                match reader.front().unwrap() {
-                    Some(_) => break reader.front().unwrap().unwrap(),
-                    None => std::thread::yield_now(),
-                }
-            };
-            assert_eq!((at, frame.len()), (n, 8 + (n * 7919 % 1500) as usize));
-            assert_eq!(frame[..8], n.to_le_bytes());
-            assert!(frame[8..].iter().all(|&b| b == n as u8));
-            reader.pop();
-        }
-        sender.join().unwrap();
-    }
-
-    proptest! {
-        #[test]
-        fn frames_come_out_as_they_went_in(ops in prop::collection::vec((any::<bool>(), 0usize..=MAX_FRAME), 1..400)) {
-            let (mut writer, mut reader) = lane();
-            let mut model = VecDeque::new();
-            for (serial, (push, len)) in ops.into_iter().enumerate() {
-                if push {
-                    let frame = vec![serial as u8; len];
-                    if writer.push(&frame, serial as u64).unwrap() {
-                        model.push_back((frame, serial as u64));
-                    }
-                } else {
-                    reader.pop();
-                    model.pop_front();
-                }
-                let wanted = model.front().map(|(frame, at)| (&frame[..], *at));
-                prop_assert_eq!(reader.front().unwrap(), wanted);
-            }
-        }
-
-        #[test]
-        fn garbage_tears_the_lane_and_nothing_else(
-            words in prop::collection::vec((0usize..64, any::<u64>()), 0..16),
-            head in prop_oneof![any::<u64>(), 0u64..100_000, (0u64..6000).prop_map(|n| n * 16)],
-            tail in any::<u64>(),
-            small in any::<bool>(),
-        ) {
-            let map = memory();
-            let (mut writer, mut reader) = (Writer::new(&map, 0, SIZE), Reader::new(&map, 0, SIZE));
-            for n in 0..10 {
-                writer.push(&[7; 100], n).unwrap();
-            }
-            for (at, word) in words {
-                let word = if small { word % 20_000 } else { word };
-                writer.lane.word(8 * at as u64).store(word, Ordering::Relaxed);
-            }
-            writer.lane.head().store(head, Ordering::Relaxed);
-            writer.lane.tail().store(tail, Ordering::Relaxed);
-            // Those who were there, and those who come to it.
-            for late in [false, true] {
-                if late {
-                    (writer, reader) = (Writer::new(&map, 0, SIZE), Reader::new(&map, 0, SIZE));
-                    writer.lane.head().store(head.wrapping_add(160), Ordering::Relaxed);
-                }
-                for _ in 0..100 {
-                    match reader.front() {
-                        Ok(Some((frame, _))) => prop_assert!(frame.len() <= MAX_FRAME),
-                        Ok(None) | Err(Torn) => break,
-                    }
-                    reader.pop();
-                }
-                for n in 0..1000 {
-                    if writer.push(&[7; 1500], n) == Err(Torn) {
-                        break;
-                    }
-                }
-            }
-        }
     }
 }

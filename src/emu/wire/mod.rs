@@ -21,7 +21,7 @@ mod finish;
 mod impair;
 #[cfg(test)]
 mod kernel_tests;
-mod lane;
+pub mod lane;
 mod loopback;
 mod mac;
 mod note;

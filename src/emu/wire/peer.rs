@@ -77,7 +77,7 @@ impl Wire for Peer {
 
     /// What the other end sent before it left still arrives.
     fn carrier(&self) -> bool {
-        self.crossover.taken[1 - self.socket].load(Ordering::Acquire) || !self.receive.is_empty()
+        self.receive.is_lit(&self.crossover.taken[1 - self.socket])
     }
 
     fn waits(&self) -> bool {

@@ -69,6 +69,33 @@ pub fn is_kernels(program: &[Instruction]) -> bool {
     !program.iter().any(shifts)
 }
 
+/// Bytes from a frame's start beyond which this program looks at none; none where it may look
+/// anywhere.
+pub fn reach(program: &[Instruction]) -> Option<u32> {
+    // The register is the length of an IPv4 header, or a number.
+    let x = program.iter().try_fold(0, |most, i| match (i.class(), i.mode()) {
+        (LDX, MSH) => Some(most.max(60)),
+        (LDX, IMM) => Some(most.max(i.k)),
+        (LDX, _) => None,
+        (MISC, _) if i.code & TXA == 0 => None,
+        _ => Some(most),
+    });
+    let end = |i: &Instruction| {
+        let bytes = match i.size() {
+            B => 1,
+            H => 2,
+            _ => 4,
+        };
+        match (i.class(), i.mode()) {
+            (LD, ABS) => i.k.checked_add(bytes),
+            (LD, IND) => i.k.checked_add(bytes)?.checked_add(x?),
+            (LDX, MSH) => i.k.checked_add(1),
+            _ => Some(0),
+        }
+    };
+    program.iter().try_fold(0, |most, i| Some(end(i)?.max(most)))
+}
+
 impl Instruction {
     /// One without jumps.
     pub const fn new(code: u16, k: u32) -> Self {

@@ -360,4 +360,18 @@ mod tests {
             assert!(left(text).is_none(), "{text}");
         }
     }
+
+    #[test]
+    fn how_far_an_expression_looks_is_known_where_only_headers_say() {
+        let reach = |text: &str| Filter::parse(text).unwrap().reach();
+        assert_eq!(
+            (reach(""), reach("ip"), reach("ether[99] = 1"), reach("ip[1000:4] = 1")),
+            (Some(0), Some(14), Some(100), Some(1_018))
+        );
+        // Behind a header of IPv4 of up to 60 bytes.
+        assert_eq!(reach("ip and udp dst port 53"), Some(14 + 60 + 4));
+        for text in ["ip[ip[0]] = 1", "ether[len - 1] = 1", "udp[len - 1400] = 1", "ip6 protochain 6"] {
+            assert_eq!(reach(text), None, "{text}");
+        }
+    }
 }

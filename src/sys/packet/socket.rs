@@ -17,6 +17,8 @@ pub struct Socket {
     pub(super) fd: OwnedFd,
     /// The program that judges what comes, if one does.
     filter: Mutex<Option<Vec<Instruction>>>,
+    /// Bytes of a frame that are copied, if not all.
+    keeps: Option<u32>,
 }
 
 /// The sockets of an interface that share what comes: its number, once the first is in it.
@@ -43,7 +45,14 @@ impl Socket {
         // SAFETY: takes integers only.
         let fd = check(unsafe { libc::socket(libc::AF_PACKET, flags, 0) })?;
         // SAFETY: a new descriptor that nobody else has.
-        Ok(Socket { fd: unsafe { OwnedFd::from_raw_fd(fd) }, filter: Mutex::default() })
+        Ok(Socket { fd: unsafe { OwnedFd::from_raw_fd(fd) }, filter: Mutex::default(), keeps: None })
+    }
+
+    /// The same, of which no more than so many bytes of a frame are copied.
+    pub fn keep(self, bytes: Option<u32>) -> io::Result<Self> {
+        let socket = Socket { keeps: bytes, ..self };
+        socket.set_filter(None)?;
+        Ok(socket)
     }
 
     /// Sends by interface number `index` from now on, and receives what comes there if it
@@ -95,13 +104,21 @@ impl Socket {
     }
 
     /// Has the kernel leave out frames for which this program, which is as of the whole frame,
-    /// returns 0; all but those whose tag it has taken out. None: it leaves out nothing.
+    /// returns 0; all but those whose tag it has taken out. None: it leaves out nothing. Of the
+    /// others it copies as many bytes as are [kept](Socket::keep).
     ///
     /// # Errors
     /// `EINVAL` if the kernel does not take it, `ENOMEM` if it is too long; then as before.
     pub fn set_filter(&self, program: Option<&[Instruction]>) -> io::Result<()> {
         let mut filter = self.filter.lock().unwrap_or_else(PoisonError::into_inner);
-        let whole = program.map(|program| [&TAGGED, program].concat());
+        let keep = |all: Vec<Instruction>| {
+            let passes = |i: &Instruction| (i.code, i.k != 0) == (NOTHING.code, true);
+            all.into_iter().map(|i| Instruction { k: self.keeps.filter(|_| passes(&i)).unwrap_or(i.k), ..i }).collect()
+        };
+        let whole: Option<Vec<_>> = match program {
+            Some(program) => Some(keep([&TAGGED, program].concat())),
+            None => self.keeps.map(|bytes| vec![Instruction { k: bytes, ..NOTHING }]),
+        };
         match (&whole, &*filter) {
             (Some(program), _) => self.attach(program)?,
             (None, Some(_)) => self.detach()?,

@@ -13,14 +13,14 @@
 //! holder may store often: positions are absolute, and the last one counts.
 
 use super::super::super::pcie::Bell;
-use super::super::super::{Board, FaultKind, Violations};
+use super::super::super::{Board, FaultKind, Violations, polled};
 use super::ring::Role;
 use super::rx::strikes;
 use super::{AsyncEvent, Plane, RingKind};
 use crate::pci::Page;
 use std::collections::BTreeSet;
 use std::sync::Weak;
-use std::sync::atomic::{Ordering, fence};
+use std::sync::atomic::Ordering;
 
 /// Bytes between the slots of P4.
 pub const STRIDE: u64 = 0x80;
@@ -146,12 +146,7 @@ impl Bells {
     fn reclaim(&mut self) {
         let spare = &mut self.spare;
         self.lanes.retain(|(lane, holder)| {
-            if holder.strong_count() > 0 {
-                return true;
-            }
-            // A holder's last store is no later than its end.
-            fence(Ordering::Acquire);
-            let done = lane.is_idle();
+            let done = polled::is_left(holder) && lane.is_idle();
             if done {
                 spare.push((lane.page.clone(), lane.word));
             }
@@ -209,40 +204,14 @@ impl Lane {
         self.page[word].load(Ordering::Acquire) == idle
     }
 
-    /// What was stored since the last look.
+    /// What was stored since the last look. No store of 64 bits leaves the upper half zero: there
+    /// is a path in it.
     #[inline]
     pub fn take(&self) -> Option<Store> {
-        if !self.long {
-            let word = &self.page[self.word];
-            if word.load(Ordering::Relaxed) == NOTHING {
-                return None;
-            }
-            return Some(word.swap(NOTHING, Ordering::AcqRel)).filter(|value| *value != NOTHING).map(u64::from);
+        if self.long {
+            return polled::take_long(&self.page[self.word], &self.page[self.word + 1]);
         }
-        self.take_long()
-    }
-
-    /// The same of 64 bits, which come in one store and are looked at in two halves.
-    /// No store leaves the upper half zero: there is a path in it.
-    #[inline]
-    fn take_long(&self) -> Option<Store> {
-        let [low, high] = [&self.page[self.word], &self.page[self.word + 1]];
-        loop {
-            let upper = high.load(Ordering::Acquire);
-            if upper == 0 {
-                return None;
-            }
-            let lower = low.load(Ordering::Acquire);
-            if high.compare_exchange(upper, 0, Ordering::AcqRel, Ordering::Relaxed).is_err() {
-                // Stored to meanwhile, for another ring or in another way.
-                continue;
-            }
-            // A store just before the half was cleared had the same upper half.
-            let latest = low.load(Ordering::Acquire);
-            let again = high.load(Ordering::Acquire) != 0;
-            let lower = if again { lower } else { latest };
-            return Some(u64::from(upper) << 32 | u64::from(lower));
-        }
+        polled::take(&self.page[self.word], NOTHING).map(u64::from)
     }
 }
 

@@ -19,7 +19,7 @@
 //! it together from several, and the memory is not read. A nasty card also misses a doorbell now and then, and finds what was
 //! posted by the doorbell record some time later.
 
-use super::super::super::{Board, Picos};
+use super::super::super::{Board, Picos, polled};
 use super::Plane;
 use super::be::{u32_at, u64_at};
 use super::flame::Registers;
@@ -90,32 +90,11 @@ impl Lane {
     #[inline]
     fn take(&self) -> Option<[u8; 8]> {
         let [first, second] = [&self.page[self.word], &self.page[self.word + 1]];
-        if !matches!(self.at, CQ | SEND..) {
-            let value = first.load(Ordering::Relaxed);
-            if value == 0 {
-                return None;
-            }
-            let [a, b, c, d] = first.swap(0, Ordering::AcqRel).to_le_bytes();
-            return Some([a, b, c, d, 0, 0, 0, 0]);
-        }
-        loop {
-            let number = second.load(Ordering::Acquire);
-            if number == 0 {
-                return None;
-            }
-            let before = first.load(Ordering::Acquire);
-            if second.compare_exchange(number, 0, Ordering::AcqRel, Ordering::Relaxed).is_err() {
-                continue;
-            }
-            // A store just before the half was cleared had the same number in it.
-            let latest = first.load(Ordering::Acquire);
-            let again = second.load(Ordering::Acquire) != 0;
-            let position = if again { before } else { latest };
-            let mut bytes = [0; 8];
-            bytes[..4].copy_from_slice(&position.to_le_bytes());
-            bytes[4..].copy_from_slice(&number.to_le_bytes());
-            return Some(bytes);
-        }
+        let stored = match self.at {
+            CQ | SEND.. => polled::take_long(first, second),
+            _ => polled::take(first, 0).map(u64::from),
+        };
+        stored.map(u64::to_le_bytes)
     }
 }
 
@@ -151,7 +130,7 @@ impl Plane {
             _ => (Page::row(1)[0].clone(), 0),
         };
         self.bells.page = Some((page.clone(), word + 2));
-        self.bells.lanes.retain(|lane| lane.held.strong_count() != 0 || lane.waits());
+        self.bells.lanes.retain(|lane| !polled::is_left(&lane.held) || lane.waits());
         let (lent, held) = page.lend();
         self.bells.lanes.push(Lane { page, word, uar, at, held });
         Some((lent, word))

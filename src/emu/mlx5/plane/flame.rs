@@ -15,7 +15,7 @@
 //!
 //! A driver that begins in one half before all of the other has been stored spoils both.
 
-use super::super::super::Board;
+use super::super::super::{Board, polled};
 use super::Plane;
 use super::doorbell::{PAGE, SEND};
 use super::wqe::{BLOCK, Ctrl};
@@ -163,7 +163,7 @@ impl Plane {
         page.iter().for_each(|word| word.store(MARK, Ordering::Relaxed));
         let (lent, held) = page.lend();
         let registers = &mut self.bells.registers.0;
-        registers.retain(|register| register.held.strong_count() != 0 || register.waits());
+        registers.retain(|register| !polled::is_left(&register.held) || register.waits());
         let seen = [Seen { empty_at: Some(0), ..Seen::default() }; 2];
         registers.push(Register { page, uar, at, half, queue: None, seen, held });
         Some((lent, at / 4))
