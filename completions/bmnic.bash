@@ -157,7 +157,7 @@ _bmnic() {
 
     case "${cmd}" in
         bmnic)
-            opts="-q -v -h -V --json --json-lines --quiet --verbose --color --strict --link-wait --trace --help --version bind doctor tune hugepages fwd pktgen capture demo ctl latency throughput compare-dpdk check list emulate man completions help"
+            opts="-q -v -h -V --json --json-lines --quiet --verbose --color --strict --link-wait --trace --restore-on-exit --help --version bind doctor tune hugepages fwd pktgen capture demo ctl latency throughput compare-dpdk check list emulate man completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -183,7 +183,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__bind)
-            opts="-b -u -s -n -q -v -h --driver --unbind --status --restore --dry-run --user --group --noiommu --force --no-modprobe --persist --trace --json --json-lines --quiet --verbose --color --strict --link-wait --help"
+            opts="-b -u -s -n -q -v -h --driver --unbind --vfs --status --restore --dry-run --user --group --noiommu --force --no-modprobe --persist --trace --restore-on-exit --json --json-lines --quiet --verbose --color --strict --link-wait --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -194,6 +194,10 @@ _bmnic() {
                     return 0
                     ;;
                 -b)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --vfs)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -225,7 +229,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__capture)
-            opts="-i -w -x -X -e -f -D -s -b -a -G -C -W -d -c -q -v -h --device --write --hex --hex-text --ethernet --filter --push-down --list-interfaces --print-filter --format --capture-comment --snaplen --ring-buffer --autostop --rotate-seconds --file-size --file-count --compress --buffer --ring --max-frame --publish --publish-size --publish-to --from --history --control --repair --guard --perf-test --cores --cpu --allow-loss --duration --count --rxq --txq --txd --batch --no-sandbox --rxd --json --json-lines --quiet --verbose --color --strict --link-wait --trace --help"
+            opts="-i -w -x -X -e -f -D -s -b -a -G -C -W -d -c -q -v -h --device --write --hex --hex-text --ethernet --filter --push-down --list-interfaces --print-filter --format --capture-comment --snaplen --ring-buffer --autostop --rotate-seconds --file-size --file-count --compress --buffer --ring --max-frame --publish --publish-size --publish-to --from --history --control --repair --guard --perf-test --cores --cpu --allow-loss --duration --count --rxq --txq --txd --batch --no-sandbox --rxd --json --json-lines --quiet --verbose --color --strict --link-wait --trace --restore-on-exit --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -423,7 +427,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__check)
-            opts="-q -v -h --peer --cable --report --victim --json --json-lines --quiet --verbose --color --strict --link-wait --trace --help"
+            opts="-q -v -h --peer --cable --report --victim --json --json-lines --quiet --verbose --color --strict --link-wait --trace --restore-on-exit --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -457,7 +461,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__compare__subcmd__dpdk)
-            opts="-d -q -v -h --nic --rounds --testpmd --pci --duration --batch --html --here --trace --json --json-lines --quiet --verbose --color --strict --link-wait --help"
+            opts="-d -q -v -h --nic --rounds --testpmd --pci --duration --batch --html --here --trace --restore-on-exit --json --json-lines --quiet --verbose --color --strict --link-wait --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -515,7 +519,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__completions)
-            opts="-q -v -h --trace --json --json-lines --quiet --verbose --color --strict --link-wait --help bash elvish fish powershell zsh"
+            opts="-q -v -h --trace --restore-on-exit --json --json-lines --quiet --verbose --color --strict --link-wait --help bash elvish fish powershell zsh"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -541,7 +545,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__ctl)
-            opts="-q -v -h --trace --json --json-lines --quiet --verbose --color --strict --link-wait --help filter status flush rotate stop"
+            opts="-q -v -h --trace --restore-on-exit --json --json-lines --quiet --verbose --color --strict --link-wait --help filter status flush rotate stop"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -567,7 +571,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__demo)
-            opts="-d -w -q -v -h --duration --write --json --json-lines --quiet --verbose --color --strict --link-wait --trace --help"
+            opts="-d -w -q -v -h --duration --write --restore-on-exit --json --json-lines --quiet --verbose --color --strict --link-wait --trace --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -609,7 +613,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__doctor)
-            opts="-q -v -h --cpu --hugepages --jitter --trace --json --json-lines --quiet --verbose --color --strict --link-wait --help"
+            opts="-q -v -h --cpu --hugepages --jitter --trace --restore-on-exit --json --json-lines --quiet --verbose --color --strict --link-wait --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -647,7 +651,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__emulate)
-            opts="-l -q -v -h --list --vfio-user --replay --json --json-lines --quiet --verbose --color --strict --link-wait --trace --help"
+            opts="-l -q -v -h --list --vfio-user --replay --restore-on-exit --json --json-lines --quiet --verbose --color --strict --link-wait --trace --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -681,7 +685,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__fwd)
-            opts="-m -u -f -w -I -d -c -q -v -h --mode --unidirectional --eth-peer --filter --wait --sleep-after --impair --cycles --interval --max-frame --inline --cores --cpu --allow-loss --duration --count --rxq --txq --rxd --txd --batch --no-sandbox --json --json-lines --quiet --verbose --color --strict --link-wait --trace --help"
+            opts="-m -u -f -w -I -d -c -q -v -h --mode --unidirectional --eth-peer --filter --wait --sleep-after --impair --cycles --interval --max-frame --inline --cores --cpu --allow-loss --duration --count --rxq --txq --rxd --txd --batch --no-sandbox --json --json-lines --quiet --verbose --color --strict --link-wait --trace --restore-on-exit --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1069,7 +1073,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__hugepages)
-            opts="-s -r -c -p -n -m -u -U -G -w -q -v -h --show --setup --clear --pagesize --node --mount --unmount --user --group --who --clean-stale --persist --dry-run --trace --json --json-lines --quiet --verbose --color --strict --link-wait --help"
+            opts="-s -r -c -p -n -m -u -U -G -w -q -v -h --show --setup --clear --pagesize --node --mount --unmount --user --group --who --clean-stale --persist --dry-run --trace --restore-on-exit --json --json-lines --quiet --verbose --color --strict --link-wait --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1151,7 +1155,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__latency)
-            opts="-d -c -w -s -r -q -v -h --loop --duration --count --warmup --size --rate --load --load-size --tx-path --stages --intended --percentiles --allow-loss --allow-shortfall --p50 --p90 --p99 --p999 --p9999 --min --mean --max --hgrm --hlog --interval --plot --svg --html --over --raw --no-sandbox --json --json-lines --quiet --verbose --color --strict --link-wait --trace --help"
+            opts="-d -c -w -s -r -q -v -h --loop --duration --count --warmup --size --rate --load --load-size --tx-path --stages --intended --percentiles --allow-loss --allow-shortfall --p50 --p90 --p99 --p999 --p9999 --min --mean --max --hgrm --hlog --interval --plot --svg --html --over --raw --no-sandbox --json --json-lines --quiet --verbose --color --strict --link-wait --trace --restore-on-exit --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1269,12 +1273,24 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__list)
-            opts="-a -q -v -h --all --trace --json --json-lines --quiet --verbose --color --strict --link-wait --help"
+            opts="-a -c -q -v -h --all --watch --count --interval --trace --restore-on-exit --json --json-lines --quiet --verbose --color --strict --link-wait --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --count)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -c)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --interval)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --trace)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1295,7 +1311,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__man)
-            opts="-q -v -h --roff --trace --json --json-lines --quiet --verbose --color --strict --link-wait --help bmnic bind doctor tune hugepages fwd pktgen capture demo ctl latency throughput compare-dpdk check list emulate man completions"
+            opts="-q -v -h --roff --trace --restore-on-exit --json --json-lines --quiet --verbose --color --strict --link-wait --help bmnic bind doctor tune hugepages fwd pktgen capture demo ctl latency throughput compare-dpdk check list emulate man completions"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1321,7 +1337,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__pktgen)
-            opts="-i -r -s -l -w -d -c -q -v -h --device --rate --pattern --burst --pace --size --proto --src-mac --dst-mac --src-ip --dst-ip --sport --dport --vlan --outer-tpid --ttl --tos --dscp --ecn --tcp-flags --ethertype --payload --bad-csum --template --seed --pcap --speed --max-gap --loop --schedule --respond --print --write --format --queues --prepare --fire-on --tx-path --cores --cpu --allow-loss --allow-shortfall --duration --count --rxq --txq --rxd --txd --batch --no-sandbox --json --json-lines --quiet --verbose --color --strict --link-wait --trace --help"
+            opts="-i -r -s -l -w -d -c -q -v -h --device --rate --pattern --burst --pace --size --proto --src-mac --dst-mac --src-ip --dst-ip --sport --dport --vlan --outer-tpid --ttl --tos --dscp --ecn --tcp-flags --ethertype --payload --bad-csum --template --seed --pcap --speed --max-gap --loop --schedule --respond --print --write --format --queues --prepare --fire-on --tx-path --cores --cpu --allow-loss --allow-shortfall --duration --count --rxq --txq --rxd --txd --batch --no-sandbox --json --json-lines --quiet --verbose --color --strict --link-wait --trace --restore-on-exit --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1567,7 +1583,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__throughput)
-            opts="-s -t -q -v -h --loop --sizes --trial --mrr --ndr --pdr --exceed --duration-sum --test --rfc2544 --precision --runs --batch --sweep --rxd --txd --allow-loss --baseline --tolerance --csv --markdown --export-csv --export-markdown --export-json --html --no-sandbox --json --json-lines --quiet --verbose --color --strict --link-wait --trace --help"
+            opts="-s -t -q -v -h --loop --sizes --trial --mrr --ndr --pdr --exceed --duration-sum --test --rfc2544 --precision --runs --batch --sweep --rxd --txd --allow-loss --baseline --tolerance --csv --markdown --export-csv --export-markdown --export-json --html --no-sandbox --json --json-lines --quiet --verbose --color --strict --link-wait --trace --restore-on-exit --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1677,7 +1693,7 @@ _bmnic() {
             return 0
             ;;
         bmnic__subcmd__tune)
-            opts="-n -q -v -h --cpu --hugepages --print --apply --undo --no-turbo --user --jitter --trace --json --json-lines --quiet --verbose --color --strict --link-wait --help"
+            opts="-n -q -v -h --cpu --hugepages --print --apply --undo --no-turbo --user --jitter --trace --restore-on-exit --json --json-lines --quiet --verbose --color --strict --link-wait --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_bmnic_global_optspecs
-    string join \n json json-lines q/quiet v/verbose color= strict link-wait= trace= h/help V/version
+    string join \n json json-lines q/quiet v/verbose color= strict link-wait= trace= restore-on-exit h/help V/version
 end
 
 function __fish_bmnic_needs_command
@@ -34,6 +34,7 @@ complete -c bmnic -n "__fish_bmnic_needs_command" -l json-lines -d 'Print JSON d
 complete -c bmnic -n "__fish_bmnic_needs_command" -s q -l quiet -d 'Print results only'
 complete -c bmnic -n "__fish_bmnic_needs_command" -s v -l verbose -d 'Print more about what is done (repeat for more)'
 complete -c bmnic -n "__fish_bmnic_needs_command" -l strict -d 'Fail if the driver breaks a rule of an emulated card'
+complete -c bmnic -n "__fish_bmnic_needs_command" -l restore-on-exit -d 'Take the cards from the kernel for this run alone, and give them back when it ends'
 complete -c bmnic -n "__fish_bmnic_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c bmnic -n "__fish_bmnic_needs_command" -s V -l version -d 'Print version'
 complete -c bmnic -n "__fish_bmnic_needs_command" -f -a "bind" -d 'Hand a card to bmnic, or give it back to its kernel driver'
@@ -55,6 +56,7 @@ complete -c bmnic -n "__fish_bmnic_needs_command" -f -a "man" -d 'Show the page 
 complete -c bmnic -n "__fish_bmnic_needs_command" -f -a "completions" -d 'Print the completion script of a shell'
 complete -c bmnic -n "__fish_bmnic_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -s b -l driver -d 'Driver to have the cards' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -l vfs -d 'Make this many virtual functions of each card, which stays with its driver; 0 removes them' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -l user -d 'User to own the device node: a name or a number' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -l group -d 'Group to own the device node and to read and write it: a name or a number' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -l trace -d 'Of no use here: this command opens no card' -r -F
@@ -70,6 +72,7 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -l noiommu -d 'Where t
 complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -l force -d 'Go on although a card is in use; what uses it dies'
 complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -l no-modprobe -d 'Do not load the driver\'s module'
 complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -l persist -d 'At each boot too; with --restore: not any more'
+complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -l restore-on-exit -d 'Of no use here: this command takes no card from the kernel'
 complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -l json -d 'Print one JSON document instead of text'
 complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -l json-lines -d 'Print JSON documents of one line each: what changes once an interval, then the result'
 complete -c bmnic -n "__fish_bmnic_using_subcommand bind" -s q -l quiet -d 'Print results only'
@@ -84,6 +87,7 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand doctor" -l color -d 'When to
 always\t'Also in a pipe'
 never\t'Nowhere'"
 complete -c bmnic -n "__fish_bmnic_using_subcommand doctor" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand doctor" -l restore-on-exit -d 'Of no use here: this command takes no card from the kernel'
 complete -c bmnic -n "__fish_bmnic_using_subcommand doctor" -l json -d 'Print one JSON document instead of text'
 complete -c bmnic -n "__fish_bmnic_using_subcommand doctor" -l json-lines -d 'Print JSON documents of one line each: what changes once an interval, then the result'
 complete -c bmnic -n "__fish_bmnic_using_subcommand doctor" -s q -l quiet -d 'Print results only'
@@ -103,6 +107,7 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand tune" -s n -l print -d 'Prin
 complete -c bmnic -n "__fish_bmnic_using_subcommand tune" -l apply -d 'Do it, all or nothing; `--undo` puts it back'
 complete -c bmnic -n "__fish_bmnic_using_subcommand tune" -l undo -d 'Put everything back as it was, also after a run that was killed'
 complete -c bmnic -n "__fish_bmnic_using_subcommand tune" -l no-turbo -d 'One speed for all processors: slower, and figures are alike'
+complete -c bmnic -n "__fish_bmnic_using_subcommand tune" -l restore-on-exit -d 'Of no use here: this command takes no card from the kernel'
 complete -c bmnic -n "__fish_bmnic_using_subcommand tune" -l json -d 'Print one JSON document instead of text'
 complete -c bmnic -n "__fish_bmnic_using_subcommand tune" -l json-lines -d 'Print JSON documents of one line each: what changes once an interval, then the result'
 complete -c bmnic -n "__fish_bmnic_using_subcommand tune" -s q -l quiet -d 'Print results only'
@@ -127,6 +132,7 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -s w -l who -d 'S
 complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -l clean-stale -d 'Remove the files of hugetlbfs that no process holds, which killed programs left'
 complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -l persist -d 'With --setup: have them after each boot too; with --clear: not any more'
 complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -l dry-run -d 'Print what would be written and change nothing'
+complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -l restore-on-exit -d 'Of no use here: this command takes no card from the kernel'
 complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -l json -d 'Print one JSON document instead of text'
 complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -l json-lines -d 'Print JSON documents of one line each: what changes once an interval, then the result'
 complete -c bmnic -n "__fish_bmnic_using_subcommand hugepages" -s q -l quiet -d 'Print results only'
@@ -174,6 +180,7 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l json-lines -d 'Print
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s q -l quiet -d 'Print results only'
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s v -l verbose -d 'Print more about what is done (repeat for more)'
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l strict -d 'Fail if the driver breaks a rule of an emulated card'
+complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -l restore-on-exit -d 'Take the cards from the kernel for this run alone, and give them back when it ends'
 complete -c bmnic -n "__fish_bmnic_using_subcommand fwd" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s i -l device -d 'Card: 0000:03:00.0, 03:00.0, emu:82599,OPTIONS, or packet:IFACE, xdp:IFACE of the kernel' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s r -l rate -d 'How fast: 14.88M or 1kpps (packets), 2Gbit (on the wire, with preamble and gap), 50%, line' -r
@@ -246,6 +253,7 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l json-lines -d 'Pr
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s q -l quiet -d 'Print results only'
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s v -l verbose -d 'Print more about what is done (repeat for more)'
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l strict -d 'Fail if the driver breaks a rule of an emulated card'
+complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -l restore-on-exit -d 'Take the cards from the kernel for this run alone, and give them back when it ends'
 complete -c bmnic -n "__fish_bmnic_using_subcommand pktgen" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s i -l device -d 'Card: 0000:03:00.0, 03:00.0, emu:82599,OPTIONS, or IFACE of the kernel; several with -i for each' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s w -l write -d 'The capture file, as dumpcap and tcpdump name it' -r -F
@@ -303,6 +311,7 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l json-lines -d 'P
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s q -l quiet -d 'Print results only'
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s v -l verbose -d 'Print more about what is done (repeat for more)'
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l strict -d 'Fail if the driver breaks a rule of an emulated card'
+complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -l restore-on-exit -d 'Take the cards from the kernel for this run alone, and give them back when it ends'
 complete -c bmnic -n "__fish_bmnic_using_subcommand capture" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c bmnic -n "__fish_bmnic_using_subcommand demo" -s d -l duration -d 'How long packets are sent' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand demo" -s w -l write -d 'Write what is captured into this file; without it none is made' -r -F
@@ -311,6 +320,7 @@ always\t'Also in a pipe'
 never\t'Nowhere'"
 complete -c bmnic -n "__fish_bmnic_using_subcommand demo" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand demo" -l trace -d 'Write each register access, and each command with its answer, to this file' -r -F
+complete -c bmnic -n "__fish_bmnic_using_subcommand demo" -l restore-on-exit -d 'Of no use here: this command takes no card from the kernel'
 complete -c bmnic -n "__fish_bmnic_using_subcommand demo" -l json -d 'Print one JSON document instead of text'
 complete -c bmnic -n "__fish_bmnic_using_subcommand demo" -l json-lines -d 'Print JSON documents of one line each: what changes once an interval, then the result'
 complete -c bmnic -n "__fish_bmnic_using_subcommand demo" -s q -l quiet -d 'Print results only'
@@ -322,6 +332,7 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand ctl" -l color -d 'When to co
 always\t'Also in a pipe'
 never\t'Nowhere'"
 complete -c bmnic -n "__fish_bmnic_using_subcommand ctl" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand ctl" -l restore-on-exit -d 'Of no use here: this command takes no card from the kernel'
 complete -c bmnic -n "__fish_bmnic_using_subcommand ctl" -l json -d 'Print one JSON document instead of text'
 complete -c bmnic -n "__fish_bmnic_using_subcommand ctl" -l json-lines -d 'Print JSON documents of one line each: what changes once an interval, then the result'
 complete -c bmnic -n "__fish_bmnic_using_subcommand ctl" -s q -l quiet -d 'Print results only'
@@ -369,6 +380,7 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l json-lines -d 'P
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -s q -l quiet -d 'Print results only'
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -s v -l verbose -d 'Print more about what is done (repeat for more)'
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l strict -d 'Fail if the driver breaks a rule of an emulated card'
+complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -l restore-on-exit -d 'Take the cards from the kernel for this run alone, and give them back when it ends'
 complete -c bmnic -n "__fish_bmnic_using_subcommand latency" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -s s -l sizes -d 'Frame sizes in bytes, FCS included; `imix` is IMIX_v4_1 of CSIT: 28 x 64, 16 x 570, 4 x 1518' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -s t -l trial -d 'Length of a trial, at least 1ms' -r
@@ -409,6 +421,7 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l json-lines -d
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -s q -l quiet -d 'Print results only'
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -s v -l verbose -d 'Print more about what is done (repeat for more)'
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l strict -d 'Fail if the driver breaks a rule of an emulated card'
+complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -l restore-on-exit -d 'Take the cards from the kernel for this run alone, and give them back when it ends'
 complete -c bmnic -n "__fish_bmnic_using_subcommand throughput" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l nic -d 'Emulated card to compare on' -r -f -a "82599\t''
 x710\t''
@@ -429,6 +442,7 @@ always\t'Also in a pipe'
 never\t'Nowhere'"
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l testpmd -d 'Compare whole programs instead: stock dpdk-testpmd, and bmnic fwd, in turn on the same emulated card with the same traffic'
+complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l restore-on-exit -d 'Of no use here: this command takes no card from the kernel'
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l json -d 'Print one JSON document instead of text'
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -l json-lines -d 'Print JSON documents of one line each: what changes once an interval, then the result'
 complete -c bmnic -n "__fish_bmnic_using_subcommand compare-dpdk" -s q -l quiet -d 'Print results only'
@@ -449,13 +463,18 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand check" -l json-lines -d 'Pri
 complete -c bmnic -n "__fish_bmnic_using_subcommand check" -s q -l quiet -d 'Print results only'
 complete -c bmnic -n "__fish_bmnic_using_subcommand check" -s v -l verbose -d 'Print more about what is done (repeat for more)'
 complete -c bmnic -n "__fish_bmnic_using_subcommand check" -l strict -d 'Fail if the driver breaks a rule of an emulated card'
+complete -c bmnic -n "__fish_bmnic_using_subcommand check" -l restore-on-exit -d 'Take the cards from the kernel for this run alone, and give them back when it ends'
 complete -c bmnic -n "__fish_bmnic_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c bmnic -n "__fish_bmnic_using_subcommand list" -s c -l count -d 'With --watch: end after so many looks, the first included' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand list" -l interval -d 'With --watch: time between two looks (1s)' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand list" -l trace -d 'Of no use here: this command opens no card' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand list" -l color -d 'When to colour words' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set or TERM is dumb'
 always\t'Also in a pipe'
 never\t'Nowhere'"
 complete -c bmnic -n "__fish_bmnic_using_subcommand list" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand list" -s a -l all -d 'Show every PCI function, not network cards alone'
+complete -c bmnic -n "__fish_bmnic_using_subcommand list" -l watch -d 'Go on, and show what changes: cards, drivers, interfaces, links'
+complete -c bmnic -n "__fish_bmnic_using_subcommand list" -l restore-on-exit -d 'Of no use here: this command takes no card from the kernel'
 complete -c bmnic -n "__fish_bmnic_using_subcommand list" -l json -d 'Print one JSON document instead of text'
 complete -c bmnic -n "__fish_bmnic_using_subcommand list" -l json-lines -d 'Print JSON documents of one line each: what changes once an interval, then the result'
 complete -c bmnic -n "__fish_bmnic_using_subcommand list" -s q -l quiet -d 'Print results only'
@@ -470,6 +489,7 @@ never\t'Nowhere'"
 complete -c bmnic -n "__fish_bmnic_using_subcommand emulate" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand emulate" -l trace -d 'Write each register access, and each command with its answer, to this file' -r -F
 complete -c bmnic -n "__fish_bmnic_using_subcommand emulate" -s l -l list -d 'List the cards, their wires and their options (this is the default)'
+complete -c bmnic -n "__fish_bmnic_using_subcommand emulate" -l restore-on-exit -d 'Of no use here: this command takes no card from the kernel'
 complete -c bmnic -n "__fish_bmnic_using_subcommand emulate" -l json -d 'Print one JSON document instead of text'
 complete -c bmnic -n "__fish_bmnic_using_subcommand emulate" -l json-lines -d 'Print JSON documents of one line each: what changes once an interval, then the result'
 complete -c bmnic -n "__fish_bmnic_using_subcommand emulate" -s q -l quiet -d 'Print results only'
@@ -482,6 +502,7 @@ always\t'Also in a pipe'
 never\t'Nowhere'"
 complete -c bmnic -n "__fish_bmnic_using_subcommand man" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
 complete -c bmnic -n "__fish_bmnic_using_subcommand man" -l roff -d 'Print the page as roff, for a package or another viewer'
+complete -c bmnic -n "__fish_bmnic_using_subcommand man" -l restore-on-exit -d 'Of no use here: this command takes no card from the kernel'
 complete -c bmnic -n "__fish_bmnic_using_subcommand man" -l json -d 'Print one JSON document instead of text'
 complete -c bmnic -n "__fish_bmnic_using_subcommand man" -l json-lines -d 'Print JSON documents of one line each: what changes once an interval, then the result'
 complete -c bmnic -n "__fish_bmnic_using_subcommand man" -s q -l quiet -d 'Print results only'
@@ -493,6 +514,7 @@ complete -c bmnic -n "__fish_bmnic_using_subcommand completions" -l color -d 'Wh
 always\t'Also in a pipe'
 never\t'Nowhere'"
 complete -c bmnic -n "__fish_bmnic_using_subcommand completions" -l link-wait -d 'How long a link may take to come up: 30s, 1m' -r
+complete -c bmnic -n "__fish_bmnic_using_subcommand completions" -l restore-on-exit -d 'Of no use here: this command takes no card from the kernel'
 complete -c bmnic -n "__fish_bmnic_using_subcommand completions" -l json -d 'Print one JSON document instead of text'
 complete -c bmnic -n "__fish_bmnic_using_subcommand completions" -l json-lines -d 'Print JSON documents of one line each: what changes once an interval, then the result'
 complete -c bmnic -n "__fish_bmnic_using_subcommand completions" -s q -l quiet -d 'Print results only'

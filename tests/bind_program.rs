@@ -7,24 +7,31 @@ mod fake_sysfs;
 use bmnic::pci::discover::find;
 use fake_sysfs::{Card, FakeKernel, PORT, Tree};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fs;
-use std::process::{Command, Output};
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 fn bmnic(tree: &Tree, arguments: &[&str]) -> Output {
+    command(tree, arguments).output().unwrap()
+}
+
+fn command(tree: &Tree, arguments: &[&str]) -> Command {
     let roots = &tree.roots;
-    Command::new(env!("CARGO_BIN_EXE_bmnic"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bmnic"));
+    command
         .args(arguments)
         .env("BMNIC_SYS_ROOT", &roots.sys)
         .env("BMNIC_PROC_ROOT", &roots.proc)
         .env("BMNIC_DEV_ROOT", &roots.dev)
         .env("BMNIC_RUN_ROOT", &roots.run)
         .env("BMNIC_ETC_ROOT", &roots.etc)
-        .env_remove("SSH_CONNECTION")
-        .output()
-        .unwrap()
+        .env_remove("SSH_CONNECTION");
+    command
 }
 
 /// Runs it while a thread does what the kernel does when attributes are written.
@@ -44,6 +51,14 @@ fn bmnic_with_kernel(tree: &Tree, cards: &[Card], arguments: &[&str]) -> Output 
                         kernel.effect(&attribute, &text).unwrap();
                     }
                 }
+                for card in cards {
+                    let attribute = tree.directory(card.address).join("sriov_numvfs");
+                    let text = fs::read_to_string(&attribute).unwrap_or_default();
+                    // What the kernel says ends with a line feed; a write of the program's does not.
+                    if !text.is_empty() && !text.ends_with('\n') {
+                        kernel.effect(&attribute, &text).unwrap();
+                    }
+                }
                 thread::sleep(Duration::from_micros(200));
             }
         });
@@ -51,6 +66,17 @@ fn bmnic_with_kernel(tree: &Tree, cards: &[Card], arguments: &[&str]) -> Output 
         done.store(true, Ordering::Release);
         output
     })
+}
+
+/// All files, as a kernel would show them: what clears `driver_override` stays in a plain file.
+fn state(tree: &Tree) -> BTreeMap<PathBuf, String> {
+    let mut files = tree.snapshot();
+    for (path, text) in &mut files {
+        if path.ends_with("driver_override") && text.trim().is_empty() {
+            *text = "(null)\n".into();
+        }
+    }
+    files
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -149,6 +175,7 @@ fn list_tells_the_same_in_words_and_in_json() {
     assert_eq!((&card["iommu_group"], &card["numa_node"]), (&27.into(), &0.into()));
     assert_eq!((&card["in_use"], &card["uses"][0]), (&true.into(), &"eth1 has address 2001:db8::2/64".into()));
     assert_eq!(card["interfaces"][0]["speed_bits_per_second"], 10_000_000_000u64);
+    assert_eq!(card["interfaces"][0]["altnames"], serde_json::json!([]), "of a copy nobody can be asked");
 }
 
 #[test]
@@ -214,6 +241,117 @@ fn a_card_is_kept_at_each_boot_but_not_its_owner_and_that_is_said() {
     let bound = bmnic_with_kernel(&tree, &[PORT], &["bind", "--persist", "--group", "0", "eth1"]);
     assert_eq!(bound.status.code(), Some(0), "{}", text(&bound.stderr));
     assert!(text(&bound.stderr).contains("only the driver comes back at boot"), "{}", text(&bound.stderr));
+}
+
+#[test]
+fn virtual_functions_are_made_named_and_taken_away_again() {
+    let tree = Tree::new(&[PORT]);
+    tree.sriov(PORT.address, 63);
+    let made = bmnic_with_kernel(&tree, &[PORT], &["bind", "--vfs", "2", "eth1"]);
+    assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));
+    assert_eq!(
+        text(&made.stdout),
+        "0000:03:10.0: virtual function (ixgbevf)\n0000:03:10.2: virtual function (ixgbevf)\n\
+         0000:03:00.0: ixgbe with 2 virtual functions (had: no virtual functions)\n"
+    );
+    let again = bmnic(&tree, &["bind", "--vfs", "2", "eth1", "--json"]);
+    let document: Value = serde_json::from_slice(&again.stdout).unwrap();
+    let card = &document["devices"][0];
+    assert_eq!((&card["state"], &card["virtual_functions"][1]), (&"unchanged".into(), &"0000:03:10.2".into()));
+    let restored = bmnic_with_kernel(&tree, &[PORT], &["bind", "--restore"]);
+    assert_eq!(
+        text(&restored.stdout),
+        "0000:03:00.0: restored to no virtual functions (had: 2 virtual functions)\n",
+        "{}",
+        text(&restored.stderr)
+    );
+    let refused = bmnic(&tree, &["bind", "--vfs", "64", "eth1"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused.stderr).contains("63 at most (sriov_totalvfs), and 64 virtual functions"));
+}
+
+#[test]
+fn a_card_is_taken_for_one_run_and_given_back_though_the_run_fails() {
+    let tree = Tree::new(&[PORT]);
+    let before = state(&tree);
+    // A file is no VFIO: the card is bound, and opening it fails.
+    for name in ["03:00.0", "eth1"] {
+        let failed = bmnic_with_kernel(&tree, &[PORT], &["fwd", "--restore-on-exit", name]);
+        let told = text(&failed.stderr);
+        assert_eq!(failed.status.code(), Some(1), "{told}");
+        let lines: Vec<&str> = told.lines().collect();
+        assert_eq!(lines[0], "0000:03:00.0: bound to vfio-pci (was: ixgbe); it goes back when this ends");
+        assert_eq!(lines[1], "0000:03:00.0: restored to ixgbe (was: vfio-pci)", "{told}");
+        assert!(lines.len() == 3 && lines[2].starts_with("bmnic: "), "{told}");
+        assert_eq!(state(&tree), before);
+    }
+}
+
+#[test]
+fn a_card_that_cannot_be_taken_for_one_run_stays_as_it_was() {
+    let tree = Tree::new(&[PORT]);
+    tree.address_v6("eth1");
+    let before = tree.snapshot();
+    let refused = bmnic(&tree, &["capture", "--restore-on-exit", "-i", "eth1", "-w", "/dev/null"]);
+    assert_eq!(refused.status.code(), Some(4), "{}", text(&refused.stderr));
+    assert!(text(&refused.stderr).contains("eth1 has address 2001:db8::2/64"), "{}", text(&refused.stderr));
+    for words in [&["fwd", "--restore-on-exit"][..], &["list", "--restore-on-exit"]] {
+        let refused = bmnic(&tree, words);
+        assert_eq!(refused.status.code(), Some(2), "{}", text(&refused.stderr));
+        assert!(text(&refused.stderr).contains("--restore-on-exit gives"), "{}", text(&refused.stderr));
+    }
+    assert_eq!(tree.snapshot(), before);
+}
+
+#[test]
+fn what_changes_of_the_cards_is_told_as_it_happens() {
+    let tree = Tree::new(&[PORT]);
+    let state = tree.directory(PORT.address).join("net/eth1/operstate");
+    let words = ["list", "--watch", "--count", "1000", "--interval", "5ms", "--json"];
+    let mut watching = command(&tree, &words).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(watching.stdout.take().unwrap()).lines();
+    let mut next = || -> Value { serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap() };
+    // Until it is seen: it may not have looked yet when this is written.
+    let seen = AtomicBool::new(false);
+    let first = thread::scope(|scope| {
+        scope.spawn(|| {
+            while !seen.load(Ordering::Acquire) {
+                for text in ["down\n", "up\n"] {
+                    fs::write(&state, text).unwrap();
+                    thread::sleep(Duration::from_millis(50));
+                }
+            }
+        });
+        let first = next();
+        seen.store(true, Ordering::Release);
+        first
+    });
+    assert_eq!(
+        (&first["event"], &first["interface"], &first["final"]),
+        (&"link".into(), &"eth1".into(), &false.into())
+    );
+    assert!(first["state"] == "down" || first["state"] == "up" || first["state"] == "", "{first}");
+    let last = std::iter::from_fn(|| Some(next())).find(|line| line["final"] == true).unwrap();
+    assert_eq!(last["devices"][0]["address"], PORT.address);
+    assert_eq!(watching.wait().unwrap().code(), Some(0));
+
+    let once = bmnic(&tree, &["list", "--watch", "--count", "1"]);
+    assert_eq!(once.status.code(), Some(0));
+    assert!(text(&once.stdout).contains("0000:03:00.0"));
+    let refused = bmnic(&tree, &["list", "--count", "1"]);
+    assert_eq!(refused.status.code(), Some(2));
+}
+
+#[test]
+fn watching_ends_well_on_ctrl_c() {
+    let tree = Tree::new(&[PORT]);
+    let mut watching = command(&tree, &["list", "--watch"]).stdout(Stdio::piped()).spawn().unwrap();
+    // The table is there: it watches.
+    let mut lines = BufReader::new(watching.stdout.take().unwrap()).lines();
+    lines.next().unwrap().unwrap();
+    let told = Command::new("kill").args(["-INT", &watching.id().to_string()]).status().unwrap();
+    assert!(told.success());
+    assert_eq!(watching.wait().unwrap().code(), Some(0));
 }
 
 #[test]

@@ -6,7 +6,7 @@
 use super::{Context, Outcome, list, output::Output};
 use crate::error::{Error, Kind};
 use crate::pci::Address;
-use crate::pci::bind::{self, Plan, Report, Request, Restore, State};
+use crate::pci::bind::{self, Plan, Report, Request, Restore, State, Vfs};
 use crate::pci::discover::{self, Device};
 use crate::pci::guard::Machine;
 use crate::pci::journal::{self, Journal};
@@ -27,6 +27,14 @@ pub struct Args {
     /// Leave the cards without a driver
     #[arg(short, long, conflicts_with_all = ["driver", "status", "restore"])]
     pub unbind: bool,
+    /// Make this many virtual functions of each card, which stays with its driver; 0 removes them
+    ///
+    /// From one number to another the card goes by way of none, so a virtual function that is in
+    /// use keeps them all. Their addresses are printed; hand one over by its own: `bmnic bind
+    /// 03:10.0`. --restore puts the first number back.
+    #[arg(long, value_name = "N",
+        conflicts_with_all = ["driver", "unbind", "status", "restore", "user", "group", "noiommu", "persist"])]
+    pub vfs: Option<u16>,
     /// Show which driver has which card
     #[arg(short, long, conflicts_with_all = ["restore", "dry_run"])]
     pub status: bool,
@@ -70,7 +78,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
         } else {
             named(&context.roots, &args.devices)?
         };
-        list::print(&devices, context, "bind")?;
+        list::print(&devices, &context.roots, &out, "bind")?;
     } else if args.restore {
         restore(&args, &context.roots, &out)?;
     } else {
@@ -211,6 +219,7 @@ fn request(args: &Args) -> anyhow::Result<Request> {
         noiommu: args.noiommu,
         no_modprobe: args.no_modprobe,
         owner: (user.is_some() || group.is_some()).then_some((user, group)),
+        vfs: args.vfs,
     })
 }
 
@@ -257,7 +266,7 @@ pub(super) fn named(roots: &Roots, names: &[String]) -> anyhow::Result<Vec<Devic
 /// What the user should know before anything happens.
 fn tell_plan(plan: &Plan, out: &Output) -> anyhow::Result<()> {
     let address = plan.device.address;
-    if let Some(group) = plan.device.iommu_group.filter(|_| plan.target.is_some()) {
+    if let Some(group) = plan.device.iommu_group.filter(|_| plan.target.is_some() && !plan.group.is_empty()) {
         let member = |d: &Device| {
             let driver = d.driver.as_deref().unwrap_or("no driver");
             let what = if d.is_bridge() { "bridge, " } else { "" };
@@ -292,6 +301,9 @@ fn dry_run(roots: &Roots, plans: impl Iterator<Item = (Address, Vec<String>)>, o
 fn tell(roots: &Roots, reports: &[Report], out: &Output) -> anyhow::Result<()> {
     out.facts(roots, "bind", document(reports))?;
     for report in reports {
+        if let Some(Vfs { now, .. }) = report.vfs.as_ref().filter(|_| report.state != State::Stuck) {
+            functions(roots, now, out)?;
+        }
         out.result(line(report))?;
         if report.state != State::Unchanged && !report.commands.is_empty() {
             let when = if report.state == State::Bound || report.state == State::Unbound {
@@ -308,19 +320,58 @@ fn tell(roots: &Roots, reports: &[Report], out: &Output) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A line for each virtual function of a card, and a warning if one cannot be used alone.
+fn functions(roots: &Roots, addresses: &[Address], out: &Output) -> anyhow::Result<()> {
+    let found: Vec<Device> = addresses.iter().filter_map(|address| Device::read(roots, *address)).collect();
+    for function in &found {
+        let driver = function.driver.as_deref().unwrap_or("no driver");
+        out.result(format_args!("{}: virtual function ({driver})", function.address))?;
+    }
+    let shared = found.iter().find_map(|function| {
+        let mut others = discover::group_addresses(roots, function.iommu_group?);
+        others.retain(|address| *address != function.address);
+        (!others.is_empty()).then_some((function.address, others))
+    });
+    if let Some((address, others)) = shared {
+        let others: Vec<String> = others.iter().map(ToString::to_string).collect();
+        let others = others.join(", ");
+        out.warn(format_args!("{address} shares its IOMMU group with {others}, and can only be used with these"));
+    }
+    Ok(())
+}
+
 pub(super) fn line(report: &Report) -> String {
     let driver = |driver: &Option<String>| driver.clone().unwrap_or_else(|| "no driver".into());
     let (now, before) = (driver(&report.driver), driver(&report.before));
+    let (vfs, had) = match &report.vfs {
+        Some(Vfs { before, now }) => (Some(count(now.len())), count(usize::from(*before))),
+        None => (None, String::new()),
+    };
     let end = match report.state {
         State::Bound => format!("bound to {now} (was: {before})"),
         State::Unbound => format!("unbound (was: {before})"),
-        State::Unchanged => format!("unchanged: {now}"),
+        State::Divided => format!("{now} with {} (had: {had})", vfs.unwrap_or_default()),
+        State::Unchanged => format!("unchanged: {now}{}", vfs.map_or(String::new(), |vfs| format!(", {vfs}"))),
+        State::Restored if report.driver == report.before && vfs.is_some() => {
+            format!("restored to {} (had: {had})", vfs.unwrap_or_default())
+        }
         State::Restored => format!("restored to {now} (was: {before})"),
-        State::RolledBack => format!("rolled back: {now} has it again"),
+        State::RolledBack => {
+            format!("rolled back: {now} has it again{}", vfs.map_or(String::new(), |vfs| format!(", with {vfs}")))
+        }
         State::Stuck => format!("NOT rolled back: {now} has it; `bmnic bind --restore {}` tries again", report.address),
     };
     let note = report.note.as_ref().map_or(String::new(), |note| format!(" ({note})"));
     format!("{}: {end}{note}", report.address)
+}
+
+/// `no virtual functions`, `1 virtual function`, `4 virtual functions`.
+fn count(functions: usize) -> String {
+    match functions {
+        0 => "no virtual functions".into(),
+        1 => "1 virtual function".into(),
+        n => format!("{n} virtual functions"),
+    }
 }
 
 pub(super) fn document(reports: &[Report]) -> Value {
@@ -328,6 +379,7 @@ pub(super) fn document(reports: &[Report]) -> Value {
         let state = match report.state {
             State::Bound => "bound",
             State::Unbound => "unbound",
+            State::Divided => "divided",
             State::Unchanged => "unchanged",
             State::Restored => "restored",
             State::RolledBack => "rolled back",
@@ -339,6 +391,8 @@ pub(super) fn document(reports: &[Report]) -> Value {
             "state": state,
             "driver": report.driver,
             "before": report.before,
+            "virtual_functions": report.vfs.as_ref().map(|vfs| vfs.now.iter().map(ToString::to_string).collect::<Vec<_>>()),
+            "virtual_functions_before": report.vfs.as_ref().map(|vfs| vfs.before),
             "commands": report.commands,
             "note": report.note,
         })

@@ -236,7 +236,9 @@ pub fn run(mut args: Args, context: &Context) -> anyhow::Result<Outcome> {
     }
     // What can be refused is refused before a card or a file is touched.
     let (named, filter) = args.target(context)?;
-    args.device.devices = super::cards::observed(&context.roots, &args.device.devices);
+    if !context.global.restore_on_exit {
+        args.device.devices = super::cards::observed(&context.roots, &args.device.devices);
+    }
     let file = named.as_deref().or(args.printed.then_some(Path::new("-")));
     let output = Output::new(&context.global);
     let output = if file == Some(Path::new("-")) { output.on_stderr() } else { output };

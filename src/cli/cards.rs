@@ -94,15 +94,17 @@ pub fn resolve(roots: &Roots, names: &[String], wires: &[&str]) -> Result<Resolv
 
 /// The card of this name.
 fn card(roots: &Roots, name: &str, wire: Option<&&str>) -> Result<Card> {
+    // By what other name it is called: twice the same one is one card.
+    let own = |name: &str| discover::interface(roots, name).unwrap_or_else(|| name.into());
     if let Some(interface) = name.strip_prefix("packet:") {
-        return Ok(Card::Interface(pci::Kind::Packet, interface.into(), false));
+        return Ok(Card::Interface(pci::Kind::Packet, own(interface), false));
     }
     if let Some(interface) = name.strip_prefix("xdp:") {
         let (interface, insists) = match interface.strip_suffix(",force") {
             Some(interface) => (interface, true),
             None => (interface, false),
         };
-        return Ok(Card::Interface(pci::Kind::AfXdp, interface.into(), insists));
+        return Ok(Card::Interface(pci::Kind::AfXdp, own(interface), insists));
     }
     let Some(text) = name.strip_prefix("emu:") else {
         return machine(roots, name).map(Card::Pci);
@@ -148,8 +150,7 @@ pub fn observed(roots: &Roots, names: &[String]) -> Vec<String> {
 /// need not be that of the mounted sysfs.
 pub fn is_observable(roots: &Roots, name: &str) -> bool {
     // Of a copy of a machine, nothing is in this one.
-    let here = *roots == Roots { sys: "/sys".into(), ..roots.clone() };
-    here && name.parse::<Address>().is_err() && !name.contains(':') && net::interface_index(name).is_ok()
+    roots.is_running() && name.parse::<Address>().is_err() && !name.contains(':') && net::interface_index(name).is_ok()
 }
 
 #[cfg(test)]

@@ -23,9 +23,9 @@ use std::{env, process};
 /// what they are to do to it is said each time.
 const SAID: [&str; 3] = ["bind", "hugepages", "tune"];
 
-/// Options without a variable: those that write over a file, and `--loop`, which
-/// is a switch in one command and a number in another.
-const NOT: [&str; 13] = [
+/// Options without a variable: those that write over a file, `--restore-on-exit`, which changes
+/// the machine, and `--loop`, which is a switch in one command and a number in another.
+const NOT: [&str; 14] = [
     "write",
     "hgrm",
     "hlog",
@@ -38,6 +38,7 @@ const NOT: [&str; 13] = [
     "trace",
     "repair",
     "report",
+    "restore-on-exit",
     "loop",
 ];
 
@@ -52,7 +53,8 @@ Environment:
   for --duration; a switch is 1, true, yes or on, or 0, false, no or off. What is
   given wins, also over the variable of an option that cannot go with it. None
   have: bind, hugepages and tune, --write, --hgrm, --hlog, --svg, --html, --raw,
-  --export-csv, --export-markdown, --export-json, --trace, --repair, --report and --loop.";
+  --export-csv, --export-markdown, --export-json, --trace, --repair, --report,
+  --restore-on-exit and --loop.";
 
 /// A command line that is not run.
 #[derive(Debug)]

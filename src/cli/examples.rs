@@ -23,6 +23,7 @@ const EXAMPLES: [(&str, &[Example]); 18] = [
             ("sudo bmnic bind -n 03:00.0", "show what binding would do, change nothing"),
             ("sudo bmnic bind --user $USER 03:00.0", "hand it to vfio-pci and let $USER open it"),
             ("sudo bmnic bind --persist 82:00.0,82:00.1", "both, and at each boot"),
+            ("sudo bmnic bind --vfs 4 03:00.0", "make four virtual functions of it"),
             ("sudo bmnic bind --restore", "give back every card that bmnic took"),
         ],
     ),
@@ -118,6 +119,7 @@ const EXAMPLES: [(&str, &[Example]); 18] = [
         &[
             ("bmnic list", "cards, who has them, and whether bmnic has a driver"),
             ("bmnic list --json", "the same for a program"),
+            ("bmnic list --watch", "go on, and show what changes"),
         ],
     ),
     (

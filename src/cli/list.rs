@@ -3,14 +3,18 @@
 //! It works as any user and changes nothing. The same facts go into the table
 //! and into the JSON document; [`row`] makes them once for both.
 
-use super::{Context, Outcome, output};
+mod watch;
+
+use super::{Context, Outcome, output, units};
 use crate::driver;
+use crate::error::{Error, Kind};
 use crate::pci::discover::{self, Device};
 use crate::pci::guard::{self, Machine, Use};
 use crate::pci::{Address, Id};
 use crate::sys::Roots;
 use serde_json::{Value, json};
 use std::fs;
+use std::time::Duration;
 
 /// Arguments of `bmnic list`.
 #[derive(Debug, Default, clap::Args)]
@@ -18,29 +22,54 @@ pub struct Args {
     /// Show every PCI function, not network cards alone
     #[arg(short, long)]
     pub all: bool,
+    /// Go on, and show what changes: cards, drivers, interfaces, links
+    ///
+    /// On a terminal the table is drawn again; elsewhere each change is a line, with --json or
+    /// --json-lines a document of one line. It ends on Ctrl-C, with exit code 0.
+    #[arg(long)]
+    pub watch: bool,
+    /// With --watch: end after so many looks, the first included
+    #[arg(short, long, value_name = "N")]
+    pub count: Option<u64>,
+    /// With --watch: time between two looks (1s)
+    #[arg(long, value_name = "TIME", value_parser = units::duration)]
+    pub interval: Option<Duration>,
 }
 
 /// Runs it.
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Outcome> {
-    let roots = &context.roots;
-    let devices = if args.all { discover::all(roots) } else { discover::network(roots) };
-    print(&devices, context, "list")?;
+    let look = || if args.all { discover::all(&context.roots) } else { discover::network(&context.roots) };
+    if args.watch {
+        return watch::run(context, &look, args.interval.unwrap_or(Duration::from_secs(1)), args.count);
+    }
+    let given = |option: &str, is: bool| is && !context.taken.has(option);
+    if given("count", args.count.is_some()) || given("interval", args.interval.is_some()) {
+        let text = "--count and --interval are of --watch, without which the cards are looked at once; add it";
+        return Err(Error::new(Kind::Usage, text).into());
+    }
+    print(&look(), &context.roots, &output::Output::new(&context.global), "list")?;
     Ok(Outcome::Done)
 }
 
 /// Prints `devices` as a table or a document; `bind --status` does the same.
-pub(super) fn print(devices: &[Device], context: &Context, command: &str) -> anyhow::Result<()> {
-    let out = output::Output::new(&context.global);
+pub(super) fn print(devices: &[Device], roots: &Roots, out: &output::Output, command: &str) -> anyhow::Result<()> {
     let ssh = std::env::var("SSH_CONNECTION").ok();
-    let machine = Machine::read(&context.roots, ssh.as_deref());
+    let machine = Machine::read(roots, ssh.as_deref());
     let names = Names::read();
-    let rows: Vec<Row> = devices.iter().map(|device| row(&context.roots, &machine, &names, device)).collect();
-    let cards: Vec<Value> = rows.iter().map(Row::to_json).collect();
-    out.facts(&context.roots, command, json!({ "devices": cards, "emulated": "emu:82599" }))?;
+    let rows: Vec<Row> = devices.iter().map(|device| row(roots, &machine, &names, device)).collect();
+    let cards: Vec<Value> = rows.iter().map(|row| row.to_json(roots)).collect();
+    out.facts(roots, command, json!({ "devices": cards, "emulated": "emu:82599" }))?;
     if rows.is_empty() {
         out.result("this machine has no PCI network card")?;
     } else {
         out.table(&table(&rows))?;
+    }
+    let interfaces = devices.iter().flat_map(|device| &device.interfaces).filter(|_| out.verbosity() > 0);
+    for name in interfaces.map(|interface| &interface.name) {
+        let others = discover::altnames(roots, name);
+        if !others.is_empty() {
+            out.detail(format_args!("{name}: also called {}", others.join(", ")))?;
+        }
     }
     for row in rows.iter().filter(|row| !row.companions.is_empty()) {
         let also: Vec<String> = row.companions.iter().map(ToString::to_string).collect();
@@ -76,12 +105,17 @@ fn row<'d>(roots: &Roots, machine: &Machine, names: &Names, device: &'d Device) 
 }
 
 impl Row<'_> {
-    fn to_json(&self) -> Value {
+    fn to_json(&self, roots: &Roots) -> Value {
         let d = self.device;
         let interfaces: Vec<Value> = d
             .interfaces
             .iter()
-            .map(|i| json!({ "name": i.name, "mac": i.mac, "state": i.state, "speed_bits_per_second": i.speed }))
+            .map(|i| {
+                json!({
+                    "name": i.name, "altnames": discover::altnames(roots, &i.name), "mac": i.mac, "state": i.state,
+                    "speed_bits_per_second": i.speed,
+                })
+            })
             .collect();
         let pcie = d.pcie.as_ref().map(|p| {
             json!({

@@ -33,6 +33,7 @@ mod latency;
 #[cfg(test)]
 mod lines;
 mod list;
+mod loan;
 mod looks;
 mod man;
 mod output;
@@ -142,6 +143,12 @@ pub struct Global {
     /// which cannot be replayed.
     #[arg(long, global = true, help_heading = EVERY, value_name = "FILE")]
     pub trace: Option<PathBuf>,
+    /// Take the cards from the kernel for this run alone, and give them back when it ends
+    ///
+    /// As `bmnic bind` and `bmnic bind --restore` do it, and with what they refuse; also after
+    /// Ctrl-C or an error. If the run is killed, `bmnic bind --restore` does it.
+    #[arg(long, global = true, help_heading = EVERY)]
+    pub restore_on_exit: bool,
 }
 
 impl Global {
@@ -155,22 +162,22 @@ impl Global {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Hand a card to bmnic, or give it back to its kernel driver
-    #[command(arg = tracing::out_of_place(), after_help = examples::text("bind"))]
+    #[command(arg = tracing::out_of_place(), arg = loan::out_of_place(), after_help = examples::text("bind"))]
     Bind(bind::Args),
     /// See whether this machine is fit for a real card, and how to make it so
     ///
     /// It changes nothing; `bmnic tune` sets what can be set while the machine runs. Exit code
     /// 3 says that a line is wrong and a real card would not work. What is only slow leaves it 0.
-    #[command(arg = tracing::out_of_place(), after_help = examples::text("doctor"))]
+    #[command(arg = tracing::out_of_place(), arg = loan::out_of_place(), after_help = examples::text("doctor"))]
     Doctor(doctor::Args),
     /// Set this machine up for packets, or put it back as it was
     ///
     /// What takes a boot (isolcpus, nohz_full, rcu_nocbs, irqaffinity, the IOMMU) is printed, for
     /// you to add: no file of the boot loader is touched.
-    #[command(arg = tracing::out_of_place(), after_help = examples::text("tune"))]
+    #[command(arg = tracing::out_of_place(), arg = loan::out_of_place(), after_help = examples::text("tune"))]
     Tune(tune::Args),
     /// Show or change the huge pages of this machine
-    #[command(arg = tracing::out_of_place(), after_help = examples::text("hugepages"))]
+    #[command(arg = tracing::out_of_place(), arg = loan::out_of_place(), after_help = examples::text("hugepages"))]
     Hugepages(hugepages::Args),
     /// Forward packets between two ports
     #[command(after_help = examples::text("fwd"))]
@@ -182,10 +189,10 @@ pub enum Command {
     #[command(mut_arg("rxd", |rxd| rxd.help(capture::RXD)), after_help = examples::text("capture"))]
     Capture(Box<capture::Args>),
     /// Show what bmnic does: send, forward, capture, measure, all on emulated cards
-    #[command(after_help = examples::text("demo"))]
+    #[command(arg = loan::out_of_place(), after_help = examples::text("demo"))]
     Demo(demo::Args),
     /// Change a capture that runs, or ask how far it is
-    #[command(arg = tracing::out_of_place(), after_help = examples::text("ctl"))]
+    #[command(arg = tracing::out_of_place(), arg = loan::out_of_place(), after_help = examples::text("ctl"))]
     Ctl(ctl::Args),
     /// Measure latency
     #[command(after_help = examples::text("latency"))]
@@ -194,22 +201,22 @@ pub enum Command {
     #[command(after_help = examples::text("throughput"))]
     Throughput(throughput::Args),
     /// Compare with DPDK on the same card in the same run
-    #[command(arg = tracing::out_of_place(), after_help = examples::text("compare-dpdk"))]
+    #[command(arg = tracing::out_of_place(), arg = loan::out_of_place(), after_help = examples::text("compare-dpdk"))]
     CompareDpdk(compare_dpdk::Args),
     /// Check step by step whether a card does what a card does
     #[command(after_help = examples::text("check"))]
     Check(check::Args),
     /// List cards and what can be done with them
-    #[command(arg = tracing::out_of_place(), after_help = examples::text("list"))]
+    #[command(arg = tracing::out_of_place(), arg = loan::out_of_place(), after_help = examples::text("list"))]
     List(list::Args),
     /// List emulated cards, or serve one to another program
-    #[command(after_help = examples::text("emulate"))]
+    #[command(arg = loan::out_of_place(), after_help = examples::text("emulate"))]
     Emulate(emulate::Args),
     /// Show the page of the manual about bmnic, or about a command
-    #[command(arg = tracing::out_of_place(), after_help = examples::text("man"))]
+    #[command(arg = tracing::out_of_place(), arg = loan::out_of_place(), after_help = examples::text("man"))]
     Man(man::Args),
     /// Print the completion script of a shell
-    #[command(arg = tracing::out_of_place(), after_help = examples::text("completions"))]
+    #[command(arg = tracing::out_of_place(), arg = loan::out_of_place(), after_help = examples::text("completions"))]
     Completions(completions::Args),
 }
 
@@ -224,6 +231,8 @@ pub struct Context {
     pub started: Instant,
     /// Options that were taken from the environment.
     pub taken: environment::Taken,
+    /// Cards to give back when the command has ended.
+    pub loans: loan::Loans,
 }
 
 /// How a run that did not fail ended.
@@ -290,7 +299,8 @@ pub fn main() -> ExitCode {
     };
     cli.global.color.choose();
     let told = Told { json: cli.global.is_json(), lines: cli.global.json_lines, command: command_of(&args) };
-    let context = Context { global: cli.global, roots: Roots::from_env(), started, taken };
+    let context =
+        Context { global: cli.global, roots: Roots::from_env(), started, taken, loans: loan::Loans::default() };
     if context.global.json && context.global.json_lines {
         let line = "--json cannot be used with --json-lines, whose last line is the same document; name one";
         return told.fail(&Error::new(Kind::Usage, line).into());
@@ -300,7 +310,12 @@ pub fn main() -> ExitCode {
     {
         return told.fail(&error.into());
     }
-    let result = match cli.command {
+    if context.global.restore_on_exit
+        && let Err(error) = loan::check(&cli.command)
+    {
+        return told.fail(&error.into());
+    }
+    let result = loan::Loans::until(&context, || match cli.command {
         Command::Bind(args) => bind::run(args, &context),
         Command::Doctor(args) => doctor::run(&args, &context),
         Command::Tune(args) => tune::run(&args, &context),
@@ -318,7 +333,7 @@ pub fn main() -> ExitCode {
         Command::Emulate(args) => emulate::run(args, &context),
         Command::Man(args) => man::run(&args),
         Command::Completions(args) => completions::run(args, &context),
-    };
+    });
     let whole = crate::pci::trace::whole();
     match (result, whole) {
         (Ok(outcome), Ok(())) => outcome.into(),

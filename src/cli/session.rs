@@ -13,6 +13,7 @@ use super::account;
 use super::args::{Limits, RunLength};
 use super::cards::{Card, Resolved, resolve};
 use super::crossing::Crossing;
+use super::loan;
 use super::output::{self, Output};
 use super::ports;
 use super::signal::Stop;
@@ -76,6 +77,8 @@ pub struct Session {
     strict: bool,
     /// Why emulated cards are used, where none was named.
     default: Option<String>,
+    /// Whether the kernel is to have its cards again when the run has ended.
+    lent: bool,
     duration: Option<Duration>,
     /// See [`Session::pool`].
     buffers: usize,
@@ -105,7 +108,8 @@ impl Session {
         defaults: Defaults<'_>,
         config: impl FnOnce(&[Card]) -> Result<Config>,
     ) -> anyhow::Result<Self> {
-        let Resolved { mut cards, default } = resolve(&context.roots, names, defaults.wires)?;
+        let names = loan::cards(context, names);
+        let Resolved { mut cards, default } = resolve(&context.roots, &names, defaults.wires)?;
         for card in cards.iter_mut().filter(|_| defaults.link) {
             if let Card::Emulated(spec) = card {
                 spec.pcie.get_or_insert_default();
@@ -134,10 +138,13 @@ impl Session {
             trace,
             strict: context.global.strict,
             default,
+            lent: context.global.restore_on_exit,
             duration: defaults.duration,
             buffers: 0,
             _engine: emulated.then(|| Engine::new(Drive::Thread)),
         };
+        // A signal that comes from here on ends the run, and the cards go back.
+        context.loans.take(context, &cards)?;
         match session.plug_all(context, cards, &config) {
             Ok(()) => Ok(session),
             Err(error) => Err(session.blame(error)),
@@ -198,6 +205,11 @@ impl Session {
         let cards = self.functions.iter().zip(&self.taps);
         let physical = cards.filter(|(card, tap)| tap.is_none() && card.addressing() == Addressing::Physical);
         physical.map(|(card, _)| card.name().to_string()).collect()
+    }
+
+    /// Whether the kernel gets cards back in the end (`--restore-on-exit`), which takes rights.
+    pub fn is_lent(&self) -> bool {
+        self.lent
     }
 
     /// Whether any port is emulated, so that times are the cost of driver and

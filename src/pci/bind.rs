@@ -14,17 +14,22 @@
 //! from any state to any other; binding, rolling back and restoring differ only
 //! in where they want to go, so a run that was killed anywhere can be restored.
 
+mod checks;
+mod vfs;
+
+pub use checks::lockdown;
+pub use vfs::{Sriov, Vfs};
+
 use super::Address;
 use super::discover::{self, Device};
-use super::explain;
 use super::guard::{self, Machine, Use};
 use super::journal::{self, Journal};
 use super::kernel::Kernel;
 use super::nodes;
 use crate::error::{Error, Kind, Remedy, Result};
 use crate::sys::Roots;
+use checks::{check_group, check_iommu, explain_module, in_use, noiommu_switch, not_taken, permitted, refused, uses};
 use std::fmt;
-use std::fs::OpenOptions;
 use std::path::PathBuf;
 
 /// What is asked for.
@@ -40,6 +45,8 @@ pub struct Request {
     pub no_modprobe: bool,
     /// User and group to own the VFIO device node.
     pub owner: Option<(Option<u32>, Option<u32>)>,
+    /// Virtual functions that the card is to have; it then stays with the driver that it has.
+    pub vfs: Option<u16>,
 }
 
 /// One step. Its text is the shell command that does the same.
@@ -53,6 +60,8 @@ pub enum Step {
     Write(PathBuf, String),
     /// See that this driver, or none, has the card.
     Verify(PathBuf, Option<String>),
+    /// See that a physical function has so many virtual ones, by its `sriov_numvfs`.
+    Count(PathBuf, u16),
     /// Give the card's VFIO nodes to a user and a group.
     Own(Option<u32>, Option<u32>),
     /// Remove the journal.
@@ -68,6 +77,7 @@ impl fmt::Display for Step {
             Step::Write(path, text) => write!(f, "echo {text} > {}", path.display()),
             Step::Verify(link, Some(driver)) => write!(f, "readlink {}  # must end in {driver}", link.display()),
             Step::Verify(link, None) => write!(f, "readlink {}  # must fail", link.display()),
+            Step::Count(path, wanted) => write!(f, "cat {}  # must be {wanted}", path.display()),
             Step::Own(user, group) => {
                 let id = |id: &Option<u32>| id.map_or(String::new(), |id| id.to_string());
                 write!(f, "chown {}:{} /dev/vfio/GROUP", id(user), id(group))
@@ -93,10 +103,12 @@ pub struct Plan {
     pub fresh: bool,
     /// Steps, in order. None if all is as asked already.
     pub steps: Vec<Step>,
-    /// Members of its IOMMU group, itself included.
+    /// Members of its IOMMU group, itself included, where it matters.
     pub group: Vec<Device>,
     /// Uses that end because of `force`.
     pub ends: Vec<Use>,
+    /// Virtual functions that the card has and will not have, or not keep.
+    pub vfs: Option<u16>,
     /// What the user should know besides.
     pub warnings: Vec<String>,
 }
@@ -108,6 +120,8 @@ pub enum State {
     Bound,
     /// No driver has it, as asked.
     Unbound,
+    /// It has the virtual functions asked for.
+    Divided,
     /// It was so already; nothing was changed.
     Unchanged,
     /// It is as it was before bmnic took it.
@@ -129,6 +143,8 @@ pub struct Report {
     pub driver: Option<String>,
     /// Driver that had it before.
     pub before: Option<String>,
+    /// Its virtual functions, where it was about them.
+    pub vfs: Option<Vfs>,
     /// `ip` commands that give its interfaces back what they had.
     pub commands: Vec<String>,
     /// Why it is unchanged, or what else there is to say.
@@ -142,33 +158,54 @@ pub struct Report {
 /// if the machine lacks what the driver needs. Then none may be touched.
 pub fn plan(roots: &Roots, machine: &Machine, devices: &[Device], request: &Request) -> Result<Vec<Plan>> {
     let taken: Vec<Address> = devices.iter().map(|d| d.address).collect();
-    devices.iter().map(|device| plan_one(roots, machine, device, &taken, request)).collect()
+    let plan = |device| match request.vfs {
+        Some(wanted) => vfs::plan(roots, machine, device, wanted, request.force),
+        None => plan_one(roots, machine, device, &taken, request),
+    };
+    devices.iter().map(plan).collect()
+}
+
+impl Plan {
+    /// A plan without steps for `device`, if it is one of those that bmnic may change.
+    fn begin(roots: &Roots, machine: &Machine, device: &Device, target: Option<String>) -> Result<Plan> {
+        let address = device.address;
+        if !device.is_network() {
+            let what = format!("{address} is not a network card (PCI class {:06x})", device.class);
+            let text = format!("{what}; bmnic leaves everything else alone");
+            return Err(refused(text).with_remedy(Remedy::ListCards));
+        }
+        // An earlier run's journal knows better what the card was, unless the card
+        // was put back by other means or replaced since.
+        let earlier = Journal::load(roots, address)?.filter(|j| j.is_about(device) && !j.is_fulfilled(roots, device));
+        Ok(Plan {
+            device: device.clone(),
+            target,
+            fresh: earlier.is_none(),
+            journal: earlier.unwrap_or_else(|| Journal::of(roots, device, &machine.network)),
+            steps: Vec::new(),
+            group: Vec::new(),
+            ends: Vec::new(),
+            vfs: None,
+            warnings: Vec::new(),
+        })
+    }
 }
 
 fn plan_one(roots: &Roots, machine: &Machine, device: &Device, taken: &[Address], request: &Request) -> Result<Plan> {
     let (address, target) = (device.address, request.driver.as_deref());
-    if !device.is_network() {
-        let what = format!("{address} is not a network card (PCI class {:06x})", device.class);
-        return Err(refused(format!("{what}; bmnic leaves everything else alone")).with_remedy(Remedy::ListCards));
-    }
-    // An earlier run's journal knows better what the card was, unless the card
-    // was put back by other means or replaced since.
-    let earlier = Journal::load(roots, address)?.filter(|j| j.is_about(device) && !j.is_fulfilled(device));
-    let mut plan = Plan {
-        device: device.clone(),
-        target: request.driver.clone(),
-        fresh: earlier.is_none(),
-        journal: earlier.unwrap_or_else(|| Journal::of(roots, device, &machine.network)),
-        steps: Vec::new(),
-        group: device.iommu_group.map(|group| discover::group_members(roots, group)).unwrap_or_default(),
-        ends: Vec::new(),
-        warnings: Vec::new(),
-    };
+    let mut plan = Plan::begin(roots, machine, device, request.driver.clone())?;
+    plan.group = device.iommu_group.map(|group| discover::group_members(roots, group)).unwrap_or_default();
     if device.driver.as_deref() != target {
         plan.ends = uses(roots, machine, device);
         if !plan.ends.is_empty() && !request.force {
             return Err(in_use(device, &plan.ends));
         }
+        // They go with the driver that made them.
+        plan.vfs = Sriov::read(roots, address).map(|sriov| sriov.now).filter(|now| *now > 0);
+    }
+    let mut remembers = plan.fresh;
+    if plan.vfs.is_some() && plan.journal.vfs.is_none() {
+        (plan.journal.vfs, remembers) = (plan.vfs, true);
     }
     let mut switch = None;
     if target.is_some_and(guard::is_vfio) {
@@ -197,11 +234,11 @@ fn plan_one(roots: &Roots, machine: &Machine, device: &Device, taken: &[Address]
     }
     steps.extend(owner.map(|(user, group)| Step::Own(user, group)));
     // A card that is back with its first driver needs no way back.
-    let home = target == plan.journal.driver.as_deref();
+    let home = target == plan.journal.driver.as_deref() && plan.journal.has_vfs(roots, device);
     let path = journal::path(roots, address);
     if home && !plan.fresh {
         steps.push(Step::Forget(path));
-    } else if !home && !steps.is_empty() && (plan.fresh || plan.journal.noiommu.is_some()) {
+    } else if !home && !steps.is_empty() && (remembers || plan.journal.noiommu.is_some()) {
         steps.insert(0, Step::Save(path));
     }
     plan.steps = steps;
@@ -249,7 +286,7 @@ pub fn execute(kernel: &dyn Kernel, roots: &Roots, plans: &[Plan]) -> (Vec<Repor
         reports.reverse();
         return (reports, Err(error));
     }
-    (plans.iter().map(Plan::report).collect(), Ok(()))
+    (plans.iter().map(|plan| plan.report(roots)).collect(), Ok(()))
 }
 
 /// Makes a card what it was before its plan was begun.
@@ -259,7 +296,8 @@ fn roll_back(kernel: &dyn Kernel, roots: &Roots, plan: &Plan) -> Report {
         .ok_or_else(|| Error::new(Kind::Gone, format!("{address} has gone")))
         .and_then(|now| {
             let before = &plan.device;
-            let mut steps = moves(roots, &now, before.driver.as_deref(), before.driver_override.as_deref());
+            let back = moves(roots, &now, before.driver.as_deref(), before.driver_override.as_deref());
+            let mut steps = vfs::around(roots, &now, before.driver.as_deref(), plan.vfs, back);
             let untouched = steps.is_empty();
             steps.extend(switch_back(roots, &plan.journal));
             let path = journal::path(roots, address);
@@ -273,7 +311,8 @@ fn roll_back(kernel: &dyn Kernel, roots: &Roots, plan: &Plan) -> Report {
         Err(error) => (State::Stuck, Some(error.to_string())),
     };
     let (before, commands) = (plan.device.driver.clone(), plan.journal.commands.clone());
-    Report { address, state, driver, before, commands, note }
+    let vfs = Vfs::since(roots, address, plan.vfs);
+    Report { address, state, driver, before, vfs, commands, note }
 }
 
 /// Puts a card back as its journal says. Without a journal nothing is changed.
@@ -281,6 +320,7 @@ fn roll_back(kernel: &dyn Kernel, roots: &Roots, plan: &Plan) -> Report {
 /// # Errors
 /// As the step that failed; the journal is kept, and it can be tried again.
 pub fn restore(kernel: &dyn Kernel, roots: &Roots, address: Address, force: bool) -> Result<Report> {
+    let had = Sriov::read(roots, address).map(|sriov| sriov.now);
     match plan_restore(roots, address, force)? {
         Restore::Nothing(report) => {
             journal::forget(kernel, roots, address)?;
@@ -289,8 +329,12 @@ pub fn restore(kernel: &dyn Kernel, roots: &Roots, address: Address, force: bool
         Restore::Steps(device, journal, steps) => {
             run(kernel, roots, &journal, &steps)
                 .map_err(|e| e.hint("the journal is kept").with_remedy(Remedy::Restore(address.to_string())))?;
-            let (driver, commands) = (journal.driver, journal.commands);
-            Ok(Report { address, state: State::Restored, driver, before: device.driver, commands, note: None })
+            let (driver, before) = (journal.driver, device.driver);
+            // An interface that stayed has kept what it had.
+            let stayed = journal.vfs.is_some() && driver == before;
+            let commands = if stayed { Vec::new() } else { journal.commands };
+            let vfs = journal.vfs.and_then(|_| Vfs::since(roots, address, had));
+            Ok(Report { address, state: State::Restored, driver, before, vfs, commands, note: None })
         }
     }
 }
@@ -310,23 +354,28 @@ pub fn plan_restore(roots: &Roots, address: Address, force: bool) -> Result<Rest
     let nothing = |note: &str| {
         let driver = device.as_ref().and_then(|d| d.driver.clone());
         let (before, commands, note) = (driver.clone(), Vec::new(), Some(note.to_string()));
-        Ok(Restore::Nothing(Report { address, state: State::Unchanged, driver, before, commands, note }))
+        let state = State::Unchanged;
+        Ok(Restore::Nothing(Report { address, state, driver, before, vfs: None, commands, note }))
     };
     let Some(journal) = Journal::load(roots, address)? else { return nothing("bmnic has not changed it") };
     let Some(device) = device.as_ref().filter(|d| journal.is_about(d)) else {
         return nothing("the card that bmnic changed is no longer there");
     };
-    if journal.is_fulfilled(device) && switch_back(roots, &journal).is_none() {
+    if journal.is_fulfilled(roots, device) && switch_back(roots, &journal).is_none() {
         return nothing("it is as it was before");
     }
     let open = if device.driver == journal.driver { Vec::new() } else { guard::holders(roots, device) };
     if !open.is_empty() && !force {
         return Err(in_use(device, &open));
     }
+    if !force && journal.vfs.is_some() && !journal.has_vfs(roots, device) {
+        vfs::check_free(roots, &Machine::read(roots, None), device)?;
+    }
     let mut steps = Vec::new();
     let home = journal.driver.as_deref().filter(|d| !roots.pci().join("drivers").join(d).exists());
     steps.extend(home.map(|driver| Step::LoadModule(driver.to_string())));
-    steps.extend(moves(roots, device, journal.driver.as_deref(), journal.driver_override.as_deref()));
+    let back = moves(roots, device, journal.driver.as_deref(), journal.driver_override.as_deref());
+    steps.extend(vfs::around(roots, device, journal.driver.as_deref(), journal.vfs, back));
     steps.extend(switch_back(roots, &journal));
     steps.push(Step::Forget(journal::path(roots, address)));
     Ok(Restore::Steps(Box::new(device.clone()), Box::new(journal), steps))
@@ -346,17 +395,20 @@ fn run(kernel: &dyn Kernel, roots: &Roots, journal: &Journal, steps: &[Step]) ->
         match step {
             Step::Save(_) => journal.save(kernel, roots)?,
             Step::LoadModule(name) => kernel.load_module(name).map_err(|e| explain_module(roots, e, name))?,
-            Step::Write(path, text) => kernel
-                .write(path, text)
-                .map_err(|e| Error::io(format!("{address}: writing '{}' to {}", text.trim(), path.display()), e))?,
+            Step::Write(path, text) => kernel.write(path, text).map_err(|e| {
+                let why = vfs::explain(roots, address, path, &e);
+                let error = Error::io(format!("{address}: writing '{}' to {}", text.trim(), path.display()), e);
+                why.into_iter().fold(error, Error::hint)
+            })?,
             Step::Verify(link, wanted) => {
                 let has = || discover::link_name(link);
                 if !kernel.settled(&mut || has() == *wanted) {
                     return Err(not_taken(address, wanted.as_deref(), has().as_deref()));
                 }
             }
+            Step::Count(path, wanted) => vfs::count(kernel, address, path, *wanted)?,
             Step::Own(user, group) => nodes::own(kernel, roots, address, *user, *group)?,
-            Step::Forget(_) => journal::forget(kernel, roots, address)?,
+            Step::Forget(path) => journal::remove(kernel, path)?,
         }
     }
     Ok(())
@@ -364,137 +416,19 @@ fn run(kernel: &dyn Kernel, roots: &Roots, journal: &Journal, steps: &[Step]) ->
 
 impl Plan {
     /// The report of a plan that went through.
-    fn report(&self) -> Report {
+    fn report(&self, roots: &Roots) -> Report {
         let state = match &self.target {
+            _ if self.steps.is_empty() => State::Unchanged,
+            target if *target == self.device.driver && self.vfs.is_some() => State::Divided,
             target if *target == self.device.driver => State::Unchanged,
             Some(_) => State::Bound,
             None => State::Unbound,
         };
-        let commands = if state == State::Unchanged { Vec::new() } else { self.journal.commands.clone() };
+        let moved = matches!(state, State::Bound | State::Unbound);
+        let commands = if moved { self.journal.commands.clone() } else { Vec::new() };
         let (driver, before) = (self.target.clone(), self.device.driver.clone());
-        Report { address: self.device.address, state, driver, before, commands, note: None }
-    }
-}
-
-/// Uses that end if the card leaves the driver it has.
-fn uses(roots: &Roots, machine: &Machine, device: &Device) -> Vec<Use> {
-    let mut uses = guard::holders(roots, device);
-    uses.extend(machine.uses(device));
-    uses
-}
-
-/// Refuses if other members of the card's IOMMU group are in the way.
-fn check_group(roots: &Roots, plan: &Plan, taken: &[Address], force: bool) -> Result<()> {
-    let (address, Some(group)) = (plan.device.address, plan.device.iommu_group) else { return Ok(()) };
-    let obstacles = guard::obstacles(roots, group, taken);
-    if obstacles.is_empty() || force {
-        return Ok(());
-    }
-    let named: Vec<String> = obstacles
-        .iter()
-        .map(|d| {
-            let interfaces = if d.interfaces.is_empty() { String::new() } else { format!(", {}", d.interface_names()) };
-            format!("{} ({}{interfaces})", d.address, d.driver.as_deref().unwrap_or("no driver"))
-        })
-        .collect();
-    Err(refused(format!(
-        "{address} cannot be used alone: its IOMMU group {group} also holds {}; bind these too, or use a slot with a group of its own; nothing changed",
-        named.join(", ")
-    ))
-    .with_remedy(Remedy::Force))
-}
-
-/// Refuses VFIO without an IOMMU, unless asked for; then returns the switch to set.
-fn check_iommu(roots: &Roots, plan: &mut Plan, request: &Request) -> Result<Option<PathBuf>> {
-    let address = plan.device.address;
-    if plan.device.iommu_group.is_some() {
-        if request.noiommu {
-            plan.warnings.push(format!("{address} has an IOMMU, so it is not bound without one"));
-        }
-        return Ok(None);
-    }
-    let unsupported = |text: String| Error::new(Kind::Unsupported, text);
-    if !request.noiommu {
-        let text = format!(
-            "{address} is behind no IOMMU, so nothing would keep it to its own memory; switch VT-d or AMD-Vi on in the firmware and boot with intel_iommu=on iommu=pt"
-        );
-        return Err(unsupported(text).with_remedy(Remedy::NoIommu));
-    }
-    if matches!(request.owner, Some((Some(user), _)) if user != 0) {
-        return Err(unsupported(format!("{address} is behind no IOMMU: {}, and leave --user out", explain::ONLY_ROOT)));
-    }
-    if let Some(level) = lockdown(roots) {
-        return Err(unsupported(format!(
-            "the kernel is locked down ({level}, as secure boot does) and cards without an IOMMU could write any memory; switch the IOMMU or secure boot's lockdown setting in the firmware"
-        )));
-    }
-    let switch = noiommu_switch(roots);
-    let vfio_is_loaded = roots.sys.join("module/vfio").exists();
-    if vfio_is_loaded && !switch.exists() {
-        let text = "this kernel has VFIO but not its mode without an IOMMU (CONFIG_VFIO_NOIOMMU)";
-        return Err(unsupported(text.into()));
-    }
-    plan.warnings.push(format!(
-        "{address} WITHOUT AN IOMMU: the card, and any program that drives it, can read and write ALL memory of this machine; the kernel is tainted until it boots again"
-    ));
-    let is_on = discover::text(&switch).is_some_and(|value| matches!(value.as_str(), "Y" | "1"));
-    Ok((!is_on).then_some(switch))
-}
-
-fn noiommu_switch(roots: &Roots) -> PathBuf {
-    roots.sys.join("module/vfio/parameters/enable_unsafe_noiommu_mode")
-}
-
-/// Level of the kernel's lockdown, if it is on: `none [integrity] confidentiality`.
-pub fn lockdown(roots: &Roots) -> Option<String> {
-    let levels = discover::text(&roots.sys.join("kernel/security/lockdown"))?;
-    let chosen = levels.split('[').nth(1)?.split(']').next()?.to_string();
-    (chosen != "none").then_some(chosen)
-}
-
-/// Says early, before the journal, that this user may not do it.
-fn permitted(roots: &Roots, plan: &Plan) -> Result<()> {
-    if plan.steps.is_empty() {
-        return Ok(());
-    }
-    let attribute = plan.device.directory(roots).join("driver_override");
-    // Opening changes nothing; only a write does.
-    OpenOptions::new().write(true).open(&attribute).map(drop).map_err(|e| {
-        let error = Error::io(format!("{}: opening {}", plan.device.address, attribute.display()), e);
-        match error.kind() {
-            Kind::Permission => error.hint(journal::NEEDS_ROOT),
-            Kind::NotFound => error.hint("this kernel is older than 3.16 or the card has gone; nothing changed"),
-            _ => error,
-        }
-    })
-}
-
-fn refused(text: String) -> Error {
-    Error::new(Kind::Refused, text)
-}
-
-fn in_use(device: &Device, uses: &[Use]) -> Error {
-    let uses: Vec<String> = uses.iter().map(Use::to_string).collect();
-    refused(format!("{} is in use: {}; nothing changed", device.address, uses.join(", ")))
-        .with_remedy(Remedy::AnotherCard)
-}
-
-fn not_taken(address: Address, wanted: Option<&str>, has: Option<&str>) -> Error {
-    let text = match (wanted, has) {
-        (Some(wanted), None) => {
-            format!("{address}: the driver {wanted} did not take it; the kernel's log (dmesg) says why")
-        }
-        (Some(wanted), Some(has)) => format!("{address}: {has} took it instead of {wanted}"),
-        (None, has) => format!("{address}: {} did not let it go", has.unwrap_or("its driver")),
-    };
-    Error::new(Kind::Io, text)
-}
-
-fn explain_module(roots: &Roots, error: Error, name: &str) -> Error {
-    match lockdown(roots) {
-        Some(level) => error.hint(format!(
-            "the kernel is locked down ({level}): only modules signed by its maker load; install the {name} of your distribution's kernel"
-        )),
-        None => error.hint(format!("install the package of your kernel's extra modules, which holds {name}")),
+        let address = self.device.address;
+        let vfs = Vfs::since(roots, address, self.vfs);
+        Report { address, state, driver, before, vfs, commands, note: None }
     }
 }

@@ -17,6 +17,7 @@
 use super::{Address, Id};
 use crate::error::{Error, Kind, Remedy, Result};
 use crate::sys::Roots;
+use crate::sys::link::LinkSocket;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -189,11 +190,11 @@ pub fn find(roots: &Roots, name: &str) -> Result<Device> {
                 .with_remedy(Remedy::ListCards)
         });
     }
-    let interface = roots.sys.join("class/net").join(name);
-    if !is_interface(roots, name) {
+    let Some(own) = interface(roots, name) else {
         let text = format!("'{name}' is neither a PCI address (0000:03:00.0) nor a network interface here");
         return Err(Error::new(Kind::NotFound, text).with_remedy(Remedy::ListCards));
-    }
+    };
+    let interface = roots.sys.join("class/net").join(own);
     // The interface's device link leads to the function or to something on it
     // (virtio2), so the nearest ancestor with an address is the function.
     let above = fs::canonicalize(interface.join("device")).unwrap_or_default();
@@ -208,9 +209,28 @@ pub fn find(roots: &Roots, name: &str) -> Result<Device> {
 
 /// Whether the kernel has an interface of this name.
 pub fn is_interface(roots: &Roots, name: &str) -> bool {
+    interface(roots, name).is_some()
+}
+
+/// The name of the interface that is called so, by its name or by another that it has
+/// (`ip link property add altname`), which sysfs does not show.
+pub fn interface(roots: &Roots, name: &str) -> Option<String> {
     // A name with a slash or dots would leave the directory.
     let plain = !name.is_empty() && name != "." && name != ".." && !name.contains('/');
-    plain && roots.sys.join("class/net").join(name).exists()
+    if plain && roots.sys.join("class/net").join(name).exists() {
+        return Some(name.into());
+    }
+    // Of a copy of a machine, nothing is in this one.
+    if !plain || !roots.is_running() {
+        return None;
+    }
+    LinkSocket::open().ok()?.called(name).ok().map(|link| link.name)
+}
+
+/// What else an interface is called, where that can be asked.
+pub fn altnames(roots: &Roots, name: &str) -> Vec<String> {
+    let ask = || Some(LinkSocket::open().ok()?.called(name).ok()?.altnames);
+    if roots.is_running() { ask().unwrap_or_default() } else { Vec::new() }
 }
 
 /// The functions that the user named, where `*` and `?` stand for any
@@ -306,7 +326,7 @@ fn pcie(dir: &Path) -> Option<PcieLink> {
     (link.width > 0).then_some(link)
 }
 
-fn virtual_functions(dir: &Path) -> Vec<Address> {
+pub(super) fn virtual_functions(dir: &Path) -> Vec<Address> {
     (0..).map_while(|n| link_name(&dir.join(format!("virtfn{n}")))).filter_map(|name| name.parse().ok()).collect()
 }
 

@@ -11,6 +11,7 @@
 //! did, for a virtual machine for example ([`handed_over`]).
 
 use super::Address;
+use super::bind::Sriov;
 use super::discover::{self, Device};
 use super::kernel::Kernel;
 use super::network::Network;
@@ -39,6 +40,8 @@ pub struct Journal {
     pub commands: Vec<String>,
     /// VFIO's no-IOMMU switch as it was, if bmnic changes it.
     pub noiommu: Option<String>,
+    /// How many virtual functions it had, if bmnic changes that.
+    pub vfs: Option<u16>,
     /// The boot in which this was so, where the kernel tells boots apart.
     pub boot: Option<String>,
 }
@@ -55,6 +58,7 @@ impl Journal {
             commands: interfaces.iter().flat_map(|name| network.commands(name)).collect(),
             interfaces,
             noiommu: None,
+            vfs: None,
             boot: boot(roots),
         }
     }
@@ -65,8 +69,13 @@ impl Journal {
     }
 
     /// Whether `device` is as it was: nothing is left to restore.
-    pub fn is_fulfilled(&self, device: &Device) -> bool {
-        self.driver == device.driver && self.driver_override == device.driver_override
+    pub fn is_fulfilled(&self, roots: &Roots, device: &Device) -> bool {
+        self.driver == device.driver && self.driver_override == device.driver_override && self.has_vfs(roots, device)
+    }
+
+    /// Whether `device` has as many virtual functions as it had, or bmnic never changed that.
+    pub(super) fn has_vfs(&self, roots: &Roots, device: &Device) -> bool {
+        self.vfs.is_none_or(|had| Sriov::read(roots, device.address).is_some_and(|sriov| sriov.now == had))
     }
 
     /// Writes it, whole or not at all.
@@ -99,6 +108,7 @@ impl Journal {
             "interfaces": self.interfaces,
             "commands": self.commands,
             "noiommu": self.noiommu,
+            "vfs": self.vfs,
             "boot": self.boot,
         })
     }
@@ -120,6 +130,10 @@ impl Journal {
             interfaces: list("interfaces")?,
             commands: list("commands")?,
             noiommu: text("noiommu")?,
+            vfs: match &value["vfs"] {
+                Value::Null => None,
+                number => Some(u16::try_from(number.as_u64()?).ok()?),
+            },
             boot: text("boot")?,
         })
     }
@@ -242,6 +256,7 @@ mod tests {
             interfaces: vec!["eth1".into()],
             commands: vec!["ip link set eth1 up".into()],
             boot: Some("6f3a".into()),
+            vfs: Some(4),
             ..Journal::default()
         }
     }

@@ -16,6 +16,8 @@ use std::sync::{Mutex, PoisonError};
 pub struct Link {
     /// What it is called now.
     pub name: String,
+    /// What else it is called (`ip link property add altname`).
+    pub altnames: Vec<String>,
     /// `IFF_UP`, `IFF_RUNNING`, `IFF_LOOPBACK` and others.
     pub flags: u32,
     /// `ARPHRD_ETHER` or another.
@@ -71,6 +73,12 @@ const ANSWER: usize = 64 << 10;
 const HEAD: usize = 16;
 const INFO: usize = 16;
 
+/// The attributes of other names, and how long one may be with the zero at its end
+/// (linux/if_link.h, linux/if.h: `ALTIFNAMSIZ`).
+const IFLA_PROP_LIST: u16 = 52;
+const IFLA_ALT_IFNAME: u16 = 53;
+const ALTNAME: usize = 128;
+
 impl LinkSocket {
     /// Opens one in this thread's namespace.
     pub fn open() -> io::Result<Self> {
@@ -82,9 +90,32 @@ impl LinkSocket {
     /// # Errors
     /// `ENODEV` if there is none.
     pub fn ask(&self, index: u32) -> io::Result<Link> {
+        self.answer(index, &[])
+    }
+
+    /// The interface that is called so, by its name or by one of its others (Linux 5.5).
+    ///
+    /// # Errors
+    /// `ENODEV` if there is none.
+    pub fn called(&self, name: &str) -> io::Result<Link> {
+        let len = 4 + name.len() + 1;
+        if name.is_empty() || name.len() >= ALTNAME || name.contains('\0') {
+            return Err(io::Error::from_raw_os_error(libc::ENODEV));
+        }
+        let mut attribute = vec![0; len.next_multiple_of(4)];
+        attribute[0..2].copy_from_slice(&(len as u16).to_ne_bytes());
+        attribute[2..4].copy_from_slice(&IFLA_ALT_IFNAME.to_ne_bytes());
+        attribute[4..4 + name.len()].copy_from_slice(name.as_bytes());
+        self.answer(0, &attribute)
+    }
+
+    /// The answer to a question about interface number `index`, or about that of an attribute.
+    fn answer(&self, index: u32, attribute: &[u8]) -> io::Result<Link> {
         let mut answer = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut question = [0; HEAD + INFO];
-        question[0..4].copy_from_slice(&((HEAD + INFO) as u32).to_ne_bytes());
+        let mut question = vec![0; HEAD + INFO];
+        question.extend(attribute);
+        let len = question.len() as u32;
+        question[0..4].copy_from_slice(&len.to_ne_bytes());
         question[4..6].copy_from_slice(&libc::RTM_GETLINK.to_ne_bytes());
         question[6..8].copy_from_slice(&(libc::NLM_F_REQUEST as u16).to_ne_bytes());
         question[20..24].copy_from_slice(&index.to_ne_bytes());
@@ -148,7 +179,11 @@ fn parse(message: &[u8]) -> Option<Link> {
     for (kind, value) in attributes(message.get(HEAD + INFO..)?) {
         match kind {
             IFLA_ADDRESS => link.mac = value.try_into().unwrap_or_default(),
-            IFLA_IFNAME => link.name = String::from_utf8_lossy(value).trim_end_matches('\0').into(),
+            IFLA_IFNAME => link.name = text(value),
+            IFLA_PROP_LIST => {
+                let names = attributes(value).filter(|(kind, _)| *kind == IFLA_ALT_IFNAME);
+                link.altnames = names.map(|(_, name)| text(name)).collect();
+            }
             IFLA_MTU => link.mtu = word(value, 0)?,
             IFLA_STATS64 => {
                 link.tx_dropped = u64::from_ne_bytes(value.get(TX_DROPPED..TX_DROPPED + 8)?.try_into().ok()?);
@@ -176,6 +211,10 @@ fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
         bytes = bytes.get(len.next_multiple_of(4)..).unwrap_or_default();
         Some((kind, value))
     })
+}
+
+fn text(value: &[u8]) -> String {
+    String::from_utf8_lossy(value).trim_end_matches('\0').into()
 }
 
 fn half(bytes: &[u8], at: usize) -> Option<u16> {
@@ -261,6 +300,26 @@ mod tests {
         assert!(link.is_ethernet() && link.mtu >= 1_500 && link.rx_queues > 0, "{link:?}");
         assert_eq!(socket.speed("lo"), None);
         assert_eq!(socket.ask(0x7fff_ffff).unwrap_err().raw_os_error(), Some(libc::ENODEV));
+    }
+
+    #[test]
+    fn an_interface_is_found_by_any_of_its_names() {
+        let other = "the-loopback-interface-by-another-name";
+        let elsewhere = std::thread::spawn(move || {
+            crate::sys::net::leave_namespace().unwrap();
+            let words = ["link", "property", "add", "dev", "lo", "altname", other];
+            assert!(std::process::Command::new("ip").args(words).status().unwrap().success());
+            let socket = LinkSocket::open().unwrap();
+            for name in ["lo", other] {
+                let link = socket.called(name).unwrap();
+                assert_eq!((link.name.as_str(), link.altnames), ("lo", vec![other.to_string()]), "{name}");
+                assert_eq!(crate::sys::net::interface_index(name).unwrap(), 1);
+            }
+            for name in ["", "nobody-is-called-like-this", &"x".repeat(200)] {
+                assert_eq!(socket.called(name).unwrap_err().raw_os_error(), Some(libc::ENODEV), "{name}");
+            }
+        });
+        elsewhere.join().unwrap();
     }
 
     #[test]

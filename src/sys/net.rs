@@ -1,6 +1,7 @@
 //! Network interfaces: TAP devices, flags and counters; sockets that carry descriptors.
 
 use super::check;
+use super::link::LinkSocket;
 use std::ffi::CString;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek};
@@ -11,11 +12,13 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
-/// The number of the interface `name`.
+/// The number of the interface that is called `name`, by its name or by one of its others.
 pub fn interface_index(name: &str) -> io::Result<u32> {
-    let name = CString::new(name).map_err(|_| io::Error::from_raw_os_error(libc::ENODEV))?;
-    // SAFETY: name is a C string.
-    match unsafe { libc::if_nametoindex(name.as_ptr()) } {
+    let own = CString::new(name).map_err(|_| io::Error::from_raw_os_error(libc::ENODEV))?;
+    // SAFETY: own is a C string.
+    match unsafe { libc::if_nametoindex(own.as_ptr()) } {
+        // It knows no name of 16 bytes or more; others may have as many as 127.
+        0 if name.len() >= libc::IFNAMSIZ => interface_index(&LinkSocket::open()?.called(name)?.name),
         0 => Err(io::Error::last_os_error()),
         index => Ok(index),
     }

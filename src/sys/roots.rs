@@ -48,6 +48,11 @@ impl Roots {
         }
     }
 
+    /// Whether the files are those of the kernel that runs, and not a copy's.
+    pub fn is_running(&self) -> bool {
+        self.sys == Path::new("/sys")
+    }
+
     /// `/sys/bus/pci`.
     pub fn pci(&self) -> PathBuf {
         self.sys.join("bus/pci")

@@ -87,6 +87,14 @@ impl Tree {
         }
     }
 
+    /// Gives a physical function up to `total` virtual ones, of which it has none.
+    pub fn sriov(&self, address: &str, total: u16) {
+        let directory = self.directory(address);
+        self.put(directory.join("sriov_totalvfs"), &format!("{total}\n"));
+        self.put(directory.join("sriov_numvfs"), "0\n");
+        self.put(directory.join("sriov_drivers_autoprobe"), "1\n");
+    }
+
     /// Loads a driver.
     pub fn driver(&self, name: &str) {
         self.put(self.roots.pci().join("drivers").join(name).join("unbind"), "");
@@ -161,6 +169,8 @@ pub struct FakeKernel {
     die_at: Option<usize>,
     /// Drivers whose probe claims nothing, while the write succeeds.
     shy: Vec<&'static str>,
+    /// Virtual functions that its drivers make at most.
+    most_vfs: u16,
     /// Nodes below /dev/vfio appear a moment after their card was taken.
     late: bool,
     /// Whether it has VFIO's groups, or only a node for each card (CONFIG_VFIO_GROUP=n).
@@ -186,6 +196,7 @@ impl FakeKernel {
             for_good: false,
             die_at: None,
             shy: Vec::new(),
+            most_vfs: u16::MAX,
             late: false,
             groups: true,
             most_pages: u64::MAX,
@@ -215,6 +226,12 @@ impl FakeKernel {
     /// The same, but the driver of this name takes no card.
     pub fn with_shy(mut self, driver: &'static str) -> Self {
         self.shy.push(driver);
+        self
+    }
+
+    /// The same, but its drivers make no more virtual functions than `most`.
+    pub fn with_vfs(mut self, most: u16) -> Self {
+        self.most_vfs = most;
         self
     }
 
@@ -273,6 +290,7 @@ impl FakeKernel {
                 self.probe(&device);
                 Ok(())
             }
+            Some("sriov_numvfs") => self.set_vfs(path, text.parse().map_err(|_| io::Error::from_raw_os_error(22))?),
             Some("enable_unsafe_noiommu_mode") => fs::write(path, format!("{text}\n")),
             Some("smp_affinity_list") if path.with_file_name("fixed").exists() => Err(io::Error::from_raw_os_error(5)),
             Some(
@@ -303,6 +321,53 @@ impl FakeKernel {
             }
             other => panic!("the kernel has no attribute {other:?}"),
         }
+    }
+
+    /// As Linux, drivers/pci/iov.c, and ixgbe do: functions at 0x80, 0x82 and so on behind the card.
+    fn set_vfs(&self, path: &Path, wanted: u16) -> io::Result<()> {
+        let directory = path.parent().unwrap();
+        let card = find(&self.roots, directory.file_name().unwrap().to_str().unwrap()).unwrap();
+        let total: u16 = fs::read_to_string(directory.join("sriov_totalvfs")).unwrap().trim().parse().unwrap();
+        let now = card.virtual_functions.len() as u16;
+        let refused = |errno| {
+            fs::write(path, format!("{now}\n")).unwrap();
+            Err(io::Error::from_raw_os_error(errno))
+        };
+        let able = card.driver.as_deref().is_some_and(|driver| driver != "vfio-pci");
+        match wanted {
+            _ if wanted > total => return refused(34),
+            _ if wanted == now => return fs::write(path, format!("{now}\n")),
+            _ if !able => return refused(2),
+            0 => {
+                remove_vfs(&self.roots, &card);
+                return Ok(());
+            }
+            _ if now > 0 => return refused(16),
+            _ => {}
+        }
+        let made = wanted.min(self.most_vfs);
+        let probes = fs::read_to_string(directory.join("sriov_drivers_autoprobe")).unwrap().trim() == "1";
+        for n in 0..made {
+            let place = card.address.to_string();
+            let (bus, function) = (&place[..8], place[11..].parse::<u16>().unwrap() + 0x80 + 2 * n);
+            let address = format!("{bus}{:02x}.{}", function >> 3, function & 7);
+            let own = self.roots.pci().join("devices").join(&address);
+            fs::create_dir_all(&own).unwrap();
+            for (file, text) in [
+                ("vendor", "0x8086\n"),
+                ("device", "0x10ed\n"),
+                ("class", "0x020000\n"),
+                ("driver_override", "(null)\n"),
+            ] {
+                fs::write(own.join(file), text).unwrap();
+            }
+            symlink(directory, own.join("physfn")).unwrap();
+            if probes {
+                attach(&self.roots, &address, "ixgbevf", Some(&format!("eth1v{n}")));
+            }
+            symlink(&own, directory.join(format!("virtfn{n}"))).unwrap();
+        }
+        fs::write(path, format!("{made}\n"))
     }
 
     /// Lets the driver that fits take a function that nobody has.
@@ -396,6 +461,7 @@ fn attach(roots: &Roots, address: &str, driver: &str, interface: Option<&str>) {
 
 /// Takes a function from its driver.
 fn detach(roots: &Roots, device: &Device) {
+    remove_vfs(roots, device);
     let directory = device.directory(roots);
     fs::remove_file(directory.join("driver")).unwrap();
     for interface in &device.interfaces {
@@ -404,6 +470,22 @@ fn detach(roots: &Roots, device: &Device) {
     let _ = fs::remove_dir_all(directory.join("net"));
     if let Some(group) = device.iommu_group {
         let _ = fs::remove_file(roots.dev.join("vfio").join(group.to_string()));
+    }
+}
+
+/// Takes a function's virtual ones away.
+fn remove_vfs(roots: &Roots, device: &Device) {
+    let directory = device.directory(roots);
+    for (n, function) in device.virtual_functions.iter().enumerate() {
+        let function = Device::read(roots, *function).unwrap();
+        if function.driver.is_some() {
+            detach(roots, &function);
+        }
+        fs::remove_file(directory.join(format!("virtfn{n}"))).unwrap();
+        fs::remove_dir_all(function.directory(roots)).unwrap();
+    }
+    if directory.join("sriov_numvfs").exists() {
+        fs::write(directory.join("sriov_numvfs"), "0\n").unwrap();
     }
 }
 

@@ -107,6 +107,7 @@ impl Bench {
         let Resolved { cards, default } = cards::resolve(&context.roots, &names, wires)?;
         let trace = context.global.trace.as_deref();
         tracing::check_files(trace, cards.len(), wires_of(&cards), &Vec::from_iter(args.report.as_deref()))?;
+        context.loans.take(context, &cards)?;
         let leads_elsewhere =
             matches!(&cards[..], [Card::Emulated(spec)] if !matches!(spec.wire, WireSpec::Loop { .. }));
         let (mut functions, mut traces, mut taps) = (Vec::new(), Vec::new(), Vec::new());

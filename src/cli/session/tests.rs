@@ -15,8 +15,13 @@ fn session(card: &str) -> (Session, Output) {
 /// The same, with ports that are set up so.
 fn configured(card: &str, config: &Config) -> (Session, Output) {
     let global = Global { link_wait: Duration::from_secs(30), ..Global::default() };
-    let context =
-        Context { global, roots: Roots::under("/".as_ref()), started: Instant::now(), taken: Default::default() };
+    let context = Context {
+        global,
+        roots: Roots::under("/".as_ref()),
+        started: Instant::now(),
+        taken: Default::default(),
+        loans: Default::default(),
+    };
     let defaults = Defaults { wires: &["loop"], duration: None, link: false };
     let session = Session::open(&context, &[card.into()], defaults, config).unwrap();
     (session, Output::new(&context.global))
