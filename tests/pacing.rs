@@ -233,7 +233,8 @@ fn a_file_that_is_read_more_slowly_than_it_is_sent_is_a_cause_with_a_name() {
 
 #[test]
 fn how_far_gaps_were_off_is_told_by_four_figures_that_rise() {
-    let document = json(&["-i", "emu:82599,link=1ms", "-r", "100k", "-d", "100ms"]);
+    // So many, however long a busy machine takes for them: fewer have no p99.
+    let document = json(&["-i", "emu:82599,link=1ms", "-r", "100k", "-c", "10k"]);
     let figures: Vec<u64> = ["p50", "p90", "p99", "max"].map(|name| number(&document["gap_error_ns"], name)).into();
     assert!(figures.is_sorted(), "{figures:?}");
     let output = run(&["pktgen", "-i", "emu:82599,link=1ms", "-r", "100k", "-d", "100ms", "--allow-shortfall", "100%"]);

@@ -276,7 +276,7 @@ fn builders_with_a_share_each_write_together_what_one_writes_alone() {
         builder.write(&mut frame, 1_700_000_000_000_000_000);
         frame
     };
-    for (among, run) in [(1, 1), (2, 1), (3, 1), (5, 4), (7, 64), (64, 4096)] {
+    for (among, run) in [(1, 1), (2, 1), (3, 1), (5, 4), (64, 64), (3, 4096)] {
         let mut alone = Builder::new(&recipe).unwrap();
         let mut shares: Vec<Builder> = (0..among).map(|first| alone.clone().share(first, among, run)).collect();
         for n in 0..20_000_u64.max(2 * among * run) {

@@ -443,7 +443,7 @@ fn a_load_that_the_card_does_not_take_is_seen_in_its_rate_and_in_the_probes_wait
     // Twice what a link of one gigabit carries, into a ring of 64.
     let time = Arc::new(AtomicU64::new(1));
     let line = Line { bit: 1.0, room: 64, ..line(&time, 0, |_, frame: &[u8]| vec![frame.to_vec()]) };
-    let report = measure_on(&line, Plan { rate: 5_000.0, ..loaded(&[1_514], 162_500.0) });
+    let report = measure_on(&line, Plan { rate: 5_000.0, count: Some(200), ..loaded(&[1_514], 162_500.0) });
     let load = report.load.unwrap();
     assert!(report.load_rate() < 0.55 * 162_500.0, "{}", report.load_rate());
     assert_eq!((load.lost(), report.lost, report.stuck), (0, 0, false));
