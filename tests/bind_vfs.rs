@@ -125,9 +125,11 @@ fn a_driver_that_refuses_or_makes_fewer_is_told_and_undone() {
     assert_eq!(tree.snapshot(), before);
     let tree = machine(0);
     bind(&tree, &kernel(&tree), &Request { driver: Some("vfio-pci".into()), ..Request::default() }).unwrap();
+    let before = tree.snapshot();
     let error = bind(&tree, &kernel(&tree), &vfs(4)).unwrap_err();
     assert!(error.to_string().contains("vfio-pci cannot make virtual functions"), "{error}");
     assert_eq!(tree.driver_of(BDF).as_deref(), Some("vfio-pci"), "it stays where it was");
+    assert_eq!(tree.snapshot(), before, "and so does its journal");
     for call in 0..4 {
         let tree = machine(1);
         let before = tree.snapshot();

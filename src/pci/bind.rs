@@ -99,8 +99,8 @@ pub struct Plan {
     pub target: Option<String>,
     /// What it was, for the way back.
     pub journal: Journal,
-    /// Whether the journal is this plan's own, not one of an earlier run.
-    pub fresh: bool,
+    /// The journal of an earlier run, if there is one: it is the same again where this one fails.
+    pub earlier: Option<Journal>,
     /// Steps, in order. None if all is as asked already.
     pub steps: Vec<Step>,
     /// Members of its IOMMU group, itself included, where it matters.
@@ -180,8 +180,8 @@ impl Plan {
         Ok(Plan {
             device: device.clone(),
             target,
-            fresh: earlier.is_none(),
-            journal: earlier.unwrap_or_else(|| Journal::of(roots, device, &machine.network)),
+            journal: earlier.clone().unwrap_or_else(|| Journal::of(roots, device, &machine.network)),
+            earlier,
             steps: Vec::new(),
             group: Vec::new(),
             ends: Vec::new(),
@@ -203,7 +203,7 @@ fn plan_one(roots: &Roots, machine: &Machine, device: &Device, taken: &[Address]
         // They go with the driver that made them.
         plan.vfs = Sriov::read(roots, address).map(|sriov| sriov.now).filter(|now| *now > 0);
     }
-    let mut remembers = plan.fresh;
+    let mut remembers = plan.earlier.is_none();
     if plan.vfs.is_some() && plan.journal.vfs.is_none() {
         (plan.journal.vfs, remembers) = (plan.vfs, true);
     }
@@ -236,7 +236,7 @@ fn plan_one(roots: &Roots, machine: &Machine, device: &Device, taken: &[Address]
     // A card that is back with its first driver needs no way back.
     let home = target == plan.journal.driver.as_deref() && plan.journal.has_vfs(roots, device);
     let path = journal::path(roots, address);
-    if home && !plan.fresh {
+    if home && plan.earlier.is_some() {
         steps.push(Step::Forget(path));
     } else if !home && !steps.is_empty() && (remembers || plan.journal.noiommu.is_some()) {
         steps.insert(0, Step::Save(path));
@@ -301,8 +301,8 @@ fn roll_back(kernel: &dyn Kernel, roots: &Roots, plan: &Plan) -> Report {
             let untouched = steps.is_empty();
             steps.extend(switch_back(roots, &plan.journal));
             let path = journal::path(roots, address);
-            steps.push(if plan.fresh { Step::Forget(path) } else { Step::Save(path) });
-            run(kernel, roots, &plan.journal, &steps)?;
+            steps.push(if plan.earlier.is_some() { Step::Save(path) } else { Step::Forget(path) });
+            run(kernel, roots, plan.earlier.as_ref().unwrap_or(&plan.journal), &steps)?;
             Ok(if untouched { State::Unchanged } else { State::RolledBack })
         });
     let driver = discover::link_name(&plan.device.directory(roots).join("driver"));

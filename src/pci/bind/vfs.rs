@@ -96,7 +96,7 @@ pub(super) fn plan(roots: &Roots, machine: &Machine, device: &Device, wanted: u1
     let home = plan.journal.driver == device.driver && plan.journal.driver_override == device.driver_override;
     if wanted == had && home {
         plan.steps.push(Step::Forget(path));
-    } else if plan.fresh || remembers {
+    } else if plan.earlier.is_none() || remembers {
         plan.steps.insert(0, Step::Save(path));
     }
     Ok(plan)
