@@ -145,6 +145,8 @@
 //! files that are replayed. The machine: a figure is printed with what it was
 //! measured on and what disturbed it ([`measure`]). Itself: once a command has opened what it
 //! needs it gives up the rights that it had for it (`cli::sandbox`, `sys::confine`).
+//! `scripts/fuzz` plays cards, peers and files; its bodies are in `tests/fuzz`, and tests run them
+//! over every input in `fuzz/corpus`.
 //!
 //! # To add a family
 //!
@@ -192,6 +194,9 @@ pub mod doctor;
 pub mod driver;
 pub mod emu;
 mod error;
+#[cfg(any(test, feature = "fuzz"))]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod measure;
 pub mod net;
 pub mod packet;

@@ -50,12 +50,16 @@ mod code;
 mod emit;
 mod encapsulation;
 mod expression;
+#[cfg(any(test, feature = "fuzz"))]
+mod fuzz;
 mod graph;
 mod layers;
 mod lexer;
 mod names;
 mod parser;
 mod primitives;
+#[cfg(any(test, feature = "fuzz"))]
+mod reference;
 mod run;
 mod verify;
 mod wanted;
@@ -63,6 +67,8 @@ mod words;
 
 use crate::driver::{Expression, Wanted};
 use crate::error::{Error, Kind, Result};
+#[cfg(any(test, feature = "fuzz"))]
+pub use fuzz::program;
 use run::{Parts, Program, Whole};
 use std::fmt;
 use std::sync::Arc;

@@ -23,3 +23,6 @@ pub mod turn;
 pub mod values;
 
 pub use filter::Filter;
+#[cfg(any(test, feature = "fuzz"))]
+#[doc(hidden)]
+pub use filter::program;

@@ -36,11 +36,16 @@
 mod compute;
 mod config;
 mod decode;
+#[cfg(any(test, feature = "fuzz"))]
+mod fuzz;
 mod memory;
 mod tracer;
 mod trap;
 mod tree;
 
+#[cfg(any(test, feature = "fuzz"))]
+#[doc(hidden)]
+pub use fuzz::instruction;
 pub use tracer::{Ended, run};
 pub use trap::{Steps, Trap, width};
 pub use tree::{HUGE_PAGES, RUNTIME};

@@ -6,7 +6,6 @@ mod corpus;
 mod differences;
 mod programs;
 mod random;
-mod reference;
 
 use super::*;
 use crate::error::Kind;

@@ -71,6 +71,15 @@ struct Allocated {
     iova: u64,
     len: u32,
     logical: u16,
+    /// How often there was one.
+    times: u32,
+}
+
+impl Inside {
+    /// The newest such ring.
+    fn ring(&self, kind: u8, logical: u16) -> Option<&Allocated> {
+        self.rings.iter().find(|ring| (ring.kind, ring.logical) == (kind, logical))
+    }
 }
 
 /// Memory behind a doorbell.
@@ -99,13 +108,13 @@ impl Card {
     /// Times that such a ring was allocated.
     fn starts(&self, kind: u8, logical: u16) -> u32 {
         let inside = self.inside();
-        inside.rings.iter().filter(|ring| (ring.kind, ring.logical) == (kind, logical)).count() as u32
+        inside.ring(kind, logical).map_or(0, |ring| ring.times)
     }
 
     /// The memory of the newest such ring.
     fn ring_memory(&self, kind: u8, logical: u16) -> Option<Region> {
         let inside = self.inside();
-        let ring = inside.rings.iter().rfind(|ring| (ring.kind, ring.logical) == (kind, logical)).copied();
+        let ring = inside.ring(kind, logical).copied();
         drop(inside);
         ring.map(|ring| self.memory(ring.iova, 16 * ring.len as usize))
     }
@@ -304,13 +313,16 @@ fn done(inside: &mut Inside, command: u16, request: &[u8], reply: &mut [u8]) -> 
         0x2a => [(0x0a, 0x140), (0x0c, 0x140)].into_iter().for_each(|(at, v)| put(at, v)),
         RING_ALLOC => {
             let iova = u64::from(word(0x18)) | u64::from(word(0x1c)) << 32;
-            inside.rings.push(Allocated { kind: request[0x14], iova, len: word(0x28), logical: half(0x2c) });
-            inside.ids += 3;
+            let (kind, logical) = (request[0x14], half(0x2c));
+            let times = inside.ring(kind, logical).map_or(1, |before| before.times + 1);
+            inside.rings.retain(|ring| (ring.kind, ring.logical) != (kind, logical));
+            inside.rings.push(Allocated { kind, iova, len: word(0x28), logical, times });
+            inside.ids = inside.ids.wrapping_add(3);
             put(0x08, inside.ids);
         }
         // Numbers of groups, places, contexts, filters.
         0x40 | 0x60 | 0x70 | 0x90 | 0x99 | 0xb0 => {
-            inside.ids += 3;
+            inside.ids = inside.ids.wrapping_add(3);
             put(0x08, inside.ids);
         }
         _ => {}

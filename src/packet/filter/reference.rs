@@ -2,11 +2,12 @@
 //! tcpdump's compiler, are measured against. It follows jumps backward, which libpcap
 //! makes for `protochain`, for so many steps.
 
-use super::super::code::Instruction;
+use super::code::Instruction;
 
 const STEPS: usize = 20_000;
 
 /// A program as `tcpdump -ddd` prints it.
+#[cfg(test)]
 pub fn read(text: &str) -> Vec<Instruction> {
     let instruction = |line: &str| {
         let numbers: Vec<u32> = line.split_whitespace().map(|number| number.parse().unwrap()).collect();
