@@ -124,8 +124,12 @@ pub fn apply(kernel: &dyn Kernel, roots: &Roots, plan: &Plan) -> Result<Applied>
     permitted(plan)?;
     let before = Journal::load(roots)?;
     // A card that bmnic had taken before stays its own.
-    let fresh: Vec<Address> =
-        plan.cards.iter().filter(|card| card.fresh && !card.steps.is_empty()).map(|card| card.device.address).collect();
+    let fresh: Vec<Address> = plan
+        .cards
+        .iter()
+        .filter(|card| card.earlier.is_none() && !card.steps.is_empty())
+        .map(|card| card.device.address)
+        .collect();
     before.with(roots, &plan.settings, &fresh).save(kernel, roots)?;
     let mut applied = Applied::default();
     for setting in &plan.settings {
