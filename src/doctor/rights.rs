@@ -72,12 +72,12 @@ fn container(roots: &Roots) -> Check {
 /// Whether the files of /sys cannot be written to, root or not (proc_pid_mountinfo(5)).
 fn sysfs_is_read_only(roots: &Roots) -> bool {
     let mounts = fs::read_to_string(roots.proc.join("self/mountinfo")).unwrap_or_default();
-    let options = mounts.lines().filter_map(|line| {
+    let mut options = mounts.lines().filter_map(|line| {
         let mut fields = line.split(' ').skip(4);
         (fields.next() == Some("/sys")).then(|| fields.next()).flatten()
     });
     // The last one hides those before it.
-    options.last().is_some_and(|options| options.split(',').any(|option| option == "ro"))
+    options.next_back().is_some_and(|options| options.split(',').any(|option| option == "ro"))
 }
 
 /// Whether this is a user namespace that is not the machine's own (user_namespaces(7)).
