@@ -152,7 +152,7 @@ fn a_filter_sees_a_frame_beyond_its_first_buffer() {
             ("not ether[4000] = 0", false),
         ] {
             let file = path.to_str().unwrap();
-            let output = bmnic(&["capture", "-i", &card, "-w", file, "-c", "1", "-d", "300ms", "--json", filter])
+            let output = bmnic(&["capture", "-i", &card, "-w", file, "-c", "1", "-d", "30s", "--json", filter])
                 .output()
                 .unwrap();
             let document = document(&output);

@@ -16,6 +16,7 @@ use common::{address, begin, bmnic, end, failure, field, of_length, pairs, probe
 use namespaces::Namespace;
 use serde_json::Value;
 use std::net::UdpSocket;
+use std::process::Command;
 
 #[test]
 fn what_one_end_sends_the_other_captures_with_its_tags_and_the_kernels_times() {
@@ -41,6 +42,29 @@ fn what_one_end_sends_the_other_captures_with_its_tags_and_the_kernels_times() {
     assert_eq!(last.bytes[12..16], [0x81, 0, 0, 5], "the tag is where it was");
     let times: Vec<i64> = recording.packets().map(|packet| packet.time).collect();
     assert!(times.is_sorted() && times[0] > 1_700_000_000_000_000_000);
+}
+
+#[test]
+fn what_had_come_when_an_end_was_asked_for_is_captured() {
+    let Some(namespace) = pairs() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    for more in [&[][..], &["--rxq", "2"], &["--cores", "2"]] {
+        let path = dir.path().join("out.pcap");
+        let child = begin(&namespace, "packet:a1", &path, more);
+        let signal = |name: &str| {
+            assert!(Command::new("kill").args(["-s", name, &child.id().to_string()]).status().unwrap().success());
+        };
+        // It cannot look before it is to end.
+        signal("STOP");
+        run(&namespace, &["pktgen", "packet:a0", "-c", "500"]);
+        signal("INT");
+        signal("CONT");
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(130), "{}", text(&output.stderr));
+        let seen = schema::document(&output.stdout);
+        assert_eq!((count(&seen, "/captured"), count(&seen, "/lost/total")), (500, 0), "{more:?}: {seen:#}");
+        std::fs::remove_file(&path).unwrap();
+    }
 }
 
 #[test]

@@ -301,13 +301,14 @@ fn who(roots: &Roots, found: &Who, out: &Output) -> anyhow::Result<()> {
     }
     for (path, bytes) in &found.stale {
         out.result(format_args!(
-            "{}: {} held by no process seen; if its program has ended: rm it",
+            "{}: {} held by no process seen; {}",
             path.display(),
-            human(*bytes)
+            human(*bytes),
+            if found.unseen > 0 { "root sees whether one has it" } else { "if its program has ended: rm it" }
         ))?;
     }
     if found.unseen > 0 {
-        out.warn(format_args!("{} processes are not ours to look into; root sees more", found.unseen));
+        out.warn(format_args!("not looked into: {} processes of other users; root sees more", found.unseen));
     }
     Ok(())
 }

@@ -25,6 +25,8 @@ pub const FAMILIES: [&str; 7] = ["82599", "x710", "virtio", "x2522", "bcm57414",
 
 /// The memory that emulated registers lie in, by its name.
 const REGISTERS: &str = "/memfd:bmnic";
+/// Bytes that are compared, or cannot be read, at once.
+const PAGE: usize = 4096;
 
 /// All memory that this process can write, but for registers and the stacks of its threads.
 struct Memory {
@@ -57,7 +59,12 @@ impl Memory {
         let mut rest = into;
         for range in ranges {
             let (part, more) = rest.split_at_mut(range.len());
-            memory.read_exact_at(part, range.start as u64).unwrap();
+            // What was given back since the ranges were read cannot be; the rest of its range can.
+            if memory.read_exact_at(part, range.start as u64).is_err() {
+                for (n, page) in part.chunks_mut(PAGE).enumerate() {
+                    memory.read_exact_at(page, (range.start + n * PAGE) as u64).unwrap_or_else(|_| page.fill(0));
+                }
+            }
             rest = more;
         }
     }
@@ -72,8 +79,8 @@ impl Memory {
         let mut lines = BTreeSet::new();
         let mut at = 0;
         for range in &*ranges {
-            for start in range.clone().step_by(4096) {
-                let page = at + start - range.start..at + start - range.start + 4096;
+            for start in range.clone().step_by(PAGE) {
+                let page = at + start - range.start..at + start - range.start + PAGE;
                 if before[page.clone()] == after[page.clone()] {
                     continue;
                 }

@@ -9,7 +9,7 @@
 use super::Outcome;
 use crate::error::{Error, Kind, Result};
 use crate::sys::signals;
-use signal_hook::consts::{SIGCONT, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::flag;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -22,7 +22,7 @@ pub struct Stop {
     why: Arc<AtomicUsize>,
     print: Arc<AtomicBool>,
     dry: Arc<AtomicBool>,
-    stops: Arc<AtomicUsize>,
+    continued: Arc<signals::Continued>,
     /// What became of a card, if that ended it.
     lost: Arc<OnceLock<(Kind, String)>>,
 }
@@ -35,9 +35,8 @@ impl Stop {
     pub fn install() -> Result<Self> {
         let stop = Stop::default();
         let failed = |e| Error::io("installing signal handlers", e);
-        signals::ends(&[SIGINT, SIGTERM], &stop.why).map_err(failed)?;
+        signals::ends(&[SIGINT, SIGTERM], &stop.why, &stop.continued).map_err(failed)?;
         flag::register(SIGUSR1, Arc::clone(&stop.print)).map_err(failed)?;
-        signals::count(SIGCONT, &stop.stops).map_err(failed)?;
         Ok(stop)
     }
 
@@ -91,7 +90,7 @@ impl Stop {
 
     /// How often the whole program was stopped and continued.
     pub fn stops(&self) -> usize {
-        self.stops.load(Ordering::Relaxed)
+        self.continued.times()
     }
 
     /// What that means for its figures, if it was.
@@ -189,7 +188,7 @@ mod tests {
         let stop = Stop::default();
         assert_eq!(stop.stopped(), None);
         for said in ["continued once (", "continued 2 times ("] {
-            stop.stops.fetch_add(1, Ordering::Relaxed);
+            stop.continued.come();
             assert!(stop.stopped().unwrap().contains(said));
         }
     }

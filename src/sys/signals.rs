@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code)]
 
+use signal_hook::consts::SIGCONT;
 use signal_hook::low_level;
 use std::io;
 use std::sync::Arc;
@@ -12,20 +13,77 @@ use std::time::{Duration, Instant};
 /// signal to its child and then to the group that the child is in.
 const ONE_REQUEST: Duration = Duration::from_millis(500);
 
+/// How often this program was stopped and continued, as far as SIGCONT tells.
+///
+/// timeout(1) sends SIGCONT right after the signal that ends: one that comes with a request to end,
+/// or later, is not counted.
+#[derive(Debug)]
+pub struct Continued {
+    since: Instant,
+    times: AtomicUsize,
+    /// When the last one came, in nanoseconds.
+    last: AtomicU64,
+}
+
+impl Default for Continued {
+    fn default() -> Self {
+        Continued { since: Instant::now(), times: AtomicUsize::new(0), last: AtomicU64::new(0) }
+    }
+}
+
+impl Continued {
+    /// Signals that come together are handled in any order.
+    const TOGETHER: Duration = Duration::from_millis(20);
+
+    /// So often.
+    pub fn times(&self) -> usize {
+        self.times.load(Ordering::Relaxed)
+    }
+
+    fn now(&self) -> u64 {
+        self.since.elapsed().as_nanos() as u64
+    }
+
+    /// Another one.
+    pub fn come(&self) {
+        self.last.store(self.now(), Ordering::Relaxed);
+        self.times.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn ends(&self) {
+        if self.times() > 0 && self.now() - self.last.load(Ordering::Relaxed) < Self::TOGETHER.as_nanos() as u64 {
+            self.times.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
 /// From now on the first of `signals` writes its number to `why`; another one that comes
-/// later ends the program on the spot, with code 128 and its number.
+/// later ends the program on the spot, with code 128 and its number. Each SIGCONT until then
+/// is counted.
 ///
 /// # Errors
 /// What the kernel says to a handler.
-pub fn ends(signals: &[i32], why: &Arc<AtomicUsize>) -> io::Result<()> {
+pub fn ends(signals: &[i32], why: &Arc<AtomicUsize>, continued: &Arc<Continued>) -> io::Result<()> {
+    let (counted, asked) = (Arc::clone(continued), Arc::clone(why));
+    let handler = move || {
+        if asked.load(Ordering::Relaxed) == 0 {
+            counted.come();
+        }
+    };
+    // SAFETY: a handler may read the monotonic clock and use atomics (signal-safety(7)); this
+    // one does nothing else, and cannot panic.
+    unsafe { low_level::register(SIGCONT, handler) }?;
     let since = Instant::now();
     let first = Arc::new(AtomicU64::new(u64::MAX));
     for &signal in signals {
-        let (first, why) = (Arc::clone(&first), Arc::clone(why));
+        let (first, why, continued) = (Arc::clone(&first), Arc::clone(why), Arc::clone(continued));
         let handler = move || {
             let now = since.elapsed().as_nanos() as u64;
             match first.compare_exchange(u64::MAX, now, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => why.store(signal as usize, Ordering::Relaxed),
+                Ok(_) => {
+                    continued.ends();
+                    why.store(signal as usize, Ordering::Relaxed);
+                }
                 Err(then) if is_another(then, now) => low_level::exit(128 + signal),
                 Err(_) => {}
             }
@@ -128,6 +186,18 @@ fn is_another(then: u64, now: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_continuation_that_comes_with_the_end_is_none() {
+        let continued = Continued::default();
+        continued.come();
+        std::thread::sleep(Continued::TOGETHER);
+        continued.ends();
+        assert_eq!(continued.times(), 1, "long before");
+        continued.come();
+        continued.ends();
+        assert_eq!(continued.times(), 1);
+    }
 
     #[test]
     fn signals_are_noted_in_their_order_with_their_time() {

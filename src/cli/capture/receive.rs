@@ -107,6 +107,9 @@ impl Ended {
 /// How often the clock is set right by the system's.
 const REFINE: Duration = Duration::from_secs(1);
 
+/// Packets that a ring of the kernel's may hold when an end is asked for.
+const KERNELS: u64 = 1 << 16;
+
 /// Looks in a row that find nothing after which nothing comes, where a wire has run dry.
 const QUIET: u32 = 64;
 
@@ -141,12 +144,16 @@ impl Receiver {
         let (flush, refine) = (clock.ticks(FLUSH), clock.ticks(REFINE));
         let (mut next_flush, mut next_refine) = (start + flush, start + refine);
         let (mut idle, mut quiet) = (Idle::new(), 0);
+        // One look at all queues.
+        let look = |way: &mut Way<'_>, queues: &mut [RxQueue], times: &mut [Times], clock: &Clock, to: &mut Intake| {
+            match way {
+                Way::InTurn(batch, last) => in_turn(queues, batch, last, times, clock, to),
+                Way::Merged(merge) => merge.round(queues, times, clock.wall_ns(clock.now()), to),
+            }
+        };
         while !stop.requested() && !intake.is_full() {
             orders.follow(&mut intake, &clock);
-            let did = match &mut way {
-                Way::InTurn(batch, last) => in_turn(&mut queues, batch, last, &mut times, &clock, &mut intake),
-                Way::Merged(merge) => merge.round(&mut queues, &mut times, clock.wall_ns(clock.now()), &mut intake),
-            };
+            let did = look(&mut way, &mut queues, &mut times, &clock, &mut intake);
             intake.sink.publish();
             intake.share.polled(0);
             let now = clock.now();
@@ -179,6 +186,12 @@ impl Receiver {
             if quiet > QUIET {
                 break;
             }
+        }
+        // What had come by then lies in the rings still, and is no less captured.
+        let mut left = if queues.iter().any(RxQueue::shows) { most.max(KERNELS) } else { most };
+        while left > 0 && !intake.is_full() && !intake.sink.has_ended() {
+            let did = look(&mut way, &mut queues, &mut times, &clock, &mut intake) as u64;
+            left = if did == 0 { 0 } else { left.saturating_sub(did) };
         }
         if let Way::Merged(merge) = way {
             merge.finish(&mut intake);
