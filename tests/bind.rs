@@ -3,6 +3,8 @@
 
 #[path = "common/fake_sysfs.rs"]
 mod fake_sysfs;
+#[path = "common/kills.rs"]
+mod kills;
 
 use bmnic::pci::bind::{Report, Request, State, execute, plan, restore};
 use bmnic::pci::guard::Machine;
@@ -56,20 +58,11 @@ fn what_is_bound_already_stays_untouched() {
 /// Kills a run of `act` at every call it makes, restores, and expects the
 /// machine as it was before. Returns how many kills there were.
 fn kill_everywhere(card: &Card, prepare: impl Fn(&Tree), act: impl Fn(&Tree, &FakeKernel)) -> usize {
-    for call in 0.. {
-        let tree = Tree::new(std::slice::from_ref(card));
-        let before = tree.snapshot();
-        prepare(&tree);
-        let kernel = FakeKernel::new(&tree, std::slice::from_ref(card)).dying_at(call);
-        let died = catch_unwind(AssertUnwindSafe(|| act(&tree, &kernel))).is_err_and(|cause| cause.is::<Died>());
-        let sane = FakeKernel::new(&tree, std::slice::from_ref(card));
-        restore(&sane, &tree.roots, address(card.address), false).unwrap();
-        assert_eq!(tree.snapshot(), before, "killed in call {call}");
-        if !died {
-            return call;
-        }
-    }
-    unreachable!("a run that makes no end of calls")
+    let make = || Tree::new(std::slice::from_ref(card));
+    kills::kill_everywhere(card, make, prepare, act, |tree, kernel, before, call| {
+        restore(kernel, &tree.roots, address(card.address), false).unwrap();
+        assert_eq!(tree.snapshot(), *before, "killed in call {call}");
+    })
 }
 
 #[test]

@@ -3,15 +3,16 @@
 
 #[path = "common/fake_sysfs.rs"]
 mod fake_sysfs;
+#[path = "common/kills.rs"]
+mod kills;
 
 use bmnic::pci::bind::{Report, Request, State, execute, plan, restore};
 use bmnic::pci::guard::Machine;
 use bmnic::pci::kernel::Kernel;
 use bmnic::{Kind, Result};
-use fake_sysfs::{Died, FakeKernel, PORT, Tree, address};
+use fake_sysfs::{FakeKernel, PORT, Tree, address};
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 const BDF: &str = PORT.address;
 
@@ -141,19 +142,16 @@ fn a_driver_that_refuses_or_makes_fewer_is_told_and_undone() {
 /// Kills a run of `act` at every call it makes, restores, and expects the machine as it was
 /// before `prepare`. Returns how many kills there were.
 fn kill_everywhere(now: u16, prepare: impl Fn(&Tree), act: impl Fn(&Tree, &FakeKernel)) -> usize {
-    for call in 0.. {
-        let tree = machine(now);
-        let before = tree.snapshot();
-        prepare(&tree);
-        let dying = kernel(&tree).dying_at(call);
-        let died = catch_unwind(AssertUnwindSafe(|| act(&tree, &dying))).is_err_and(|cause| cause.is::<Died>());
-        restore(&kernel(&tree), &tree.roots, address(BDF), false).unwrap();
-        assert_eq!(tree.snapshot(), before, "killed in call {call}");
-        if !died {
-            return call;
-        }
-    }
-    unreachable!("a run that makes no end of calls")
+    kills::kill_everywhere(
+        &PORT,
+        || machine(now),
+        prepare,
+        act,
+        |tree, kernel, before, call| {
+            restore(kernel, &tree.roots, address(BDF), false).unwrap();
+            assert_eq!(tree.snapshot(), *before, "killed in call {call}");
+        },
+    )
 }
 
 #[test]

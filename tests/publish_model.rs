@@ -7,44 +7,31 @@
 //!
 //! It is a program of its own, as loom's threads come with signal handlers.
 
+#[path = "common/watched.rs"]
+mod watched;
+
 use bmnic::publish::layout::Shape;
-use bmnic::publish::ring::{Begin, Memory, Reader, Word, Writer};
+use bmnic::publish::ring::{Begin, Memory, Reader, Writer};
 use loom::sync::Arc;
 use loom::sync::atomic::{self, AtomicU64};
 use loom::thread;
 use std::sync::atomic::Ordering;
+use watched::{SOUND, Watched};
 
 /// Changes from a thread that could go on.
 const CHANGES: usize = 3;
 
-/// A word that loom watches.
-struct Watched(AtomicU64);
-
-impl Word for Watched {
-    fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    fn set(&self, value: u64) {
-        self.0.store(value, Ordering::Relaxed);
-    }
-
-    fn release(&self, value: u64) {
-        self.0.store(value, Ordering::Release);
-    }
-}
-
 /// A ring whose readers, or whose writer, may lack their fences.
 struct Model<const ACQUIRE: bool, const RELEASE: bool> {
     shape: Shape,
-    opened: Watched,
-    head: Watched,
-    data: Vec<Watched>,
+    opened: Watched<AtomicU64>,
+    head: Watched<AtomicU64>,
+    data: Vec<Watched<AtomicU64>>,
 }
 
 impl<const A: bool, const R: bool> Model<A, R> {
     fn new(shape: Shape) -> Self {
-        let word = || Watched(AtomicU64::new(0));
+        let word = || Watched::<AtomicU64>::new(0, SOUND);
         let data = (0..shape.block * shape.blocks).map(|_| word()).collect();
         Model { shape, opened: word(), head: word(), data }
     }
@@ -54,21 +41,21 @@ impl<const A: bool, const R: bool> Model<A, R> {
 struct Shared<const A: bool, const R: bool>(Arc<Model<A, R>>);
 
 impl<const A: bool, const R: bool> Memory for Shared<A, R> {
-    type Word = Watched;
+    type Word = Watched<AtomicU64>;
 
     fn shape(&self) -> Shape {
         self.0.shape
     }
 
-    fn opened(&self) -> &Watched {
+    fn opened(&self) -> &Watched<AtomicU64> {
         &self.0.opened
     }
 
-    fn head(&self) -> &Watched {
+    fn head(&self) -> &Watched<AtomicU64> {
         &self.0.head
     }
 
-    fn data(&self) -> &[Watched] {
+    fn data(&self) -> &[Watched<AtomicU64>] {
         &self.0.data
     }
 

@@ -3,6 +3,7 @@
 
 mod common {
     pub mod fake_sysfs;
+    pub mod kills;
     pub mod untuned;
 }
 
@@ -12,10 +13,10 @@ use bmnic::doctor::{self, Check, State, Subject};
 use bmnic::pci::bind::{self, Request};
 use bmnic::pci::guard::Machine;
 use bmnic::{Kind, Result};
-use common::fake_sysfs::{self, Card, Died, FakeKernel, PORT, Tree};
+use common::fake_sysfs::{self, Card, FakeKernel, PORT, Tree};
+use common::kills;
 use common::untuned::untuned;
 use std::fs;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 fn wish() -> Wish {
     Wish { quiet: Cpus::parse_list("2-3").unwrap(), memory: 64 << 20, node: Some(1), no_turbo: true }
@@ -96,19 +97,16 @@ fn different(tree: &Tree, before: &std::collections::BTreeMap<std::path::PathBuf
 /// Kills a run of `act` at every call it makes, undoes it, and expects the machine as it was
 /// before. Returns how many kills there were.
 fn kill_everywhere(prepare: impl Fn(&Tree), act: impl Fn(&Tree, &FakeKernel)) -> usize {
-    for call in 0.. {
-        let tree = untuned(&[PORT]);
-        let before = tree.snapshot();
-        prepare(&tree);
-        let kernel = FakeKernel::new(&tree, &[PORT]).dying_at(call);
-        let died = catch_unwind(AssertUnwindSafe(|| act(&tree, &kernel))).is_err_and(|cause| cause.is::<Died>());
-        undo(&FakeKernel::new(&tree, &[PORT]), &tree.roots).unwrap();
-        assert_eq!(different(&tree, &before), [""; 0], "killed in call {call}");
-        if !died {
-            return call;
-        }
-    }
-    unreachable!("a run that makes no end of calls")
+    kills::kill_everywhere(
+        &PORT,
+        || untuned(&[PORT]),
+        prepare,
+        act,
+        |tree, kernel, before, call| {
+            undo(kernel, &tree.roots).unwrap();
+            assert_eq!(different(tree, before), [""; 0], "killed in call {call}");
+        },
+    )
 }
 
 #[test]

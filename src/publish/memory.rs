@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use super::layout::{CONTROL, MAGIC, Shape, State, VERSION, word};
-use super::ring::{Memory, Word};
+use super::ring::Memory;
 use crate::error::{Error, Kind, Remedy, Result};
 use crate::sys;
 use memmap2::{MmapOptions, MmapRaw};
@@ -12,23 +12,6 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
-
-impl Word for AtomicU64 {
-    #[inline]
-    fn get(&self) -> u64 {
-        AtomicU64::load(self, Ordering::Relaxed)
-    }
-
-    #[inline]
-    fn set(&self, value: u64) {
-        AtomicU64::store(self, value, Ordering::Relaxed);
-    }
-
-    #[inline]
-    fn release(&self, value: u64) {
-        AtomicU64::store(self, value, Ordering::Release);
-    }
-}
 
 /// A ring that is mapped.
 #[derive(Debug)]
@@ -96,15 +79,15 @@ impl Shared {
             (word::START, sys::realtime_ns()),
         ];
         for (at, value) in words {
-            self.word(at).set(value);
+            self.word(at).store(value, Ordering::Relaxed);
         }
         let mut text = [0; 8 * word::SOURCE_WORDS];
         let end = source.floor_char_boundary(text.len() - 1);
         text[..end].copy_from_slice(&source.as_bytes()[..end]);
         for (i, bytes) in text.as_chunks::<8>().0.iter().enumerate() {
-            self.word(word::SOURCE + i).set(u64::from_ne_bytes(*bytes));
+            self.word(word::SOURCE + i).store(u64::from_ne_bytes(*bytes), Ordering::Relaxed);
         }
-        self.word(word::MAGIC).release(MAGIC);
+        self.word(word::MAGIC).store(MAGIC, Ordering::Release);
     }
 
     /// Maps memory that was handed out.
@@ -123,7 +106,7 @@ impl Shared {
         let map = MmapOptions::new().map_raw_read_only(file).map_err(|e| Error::io("mapping a ring", e))?;
         // A shape that fits no more than the words that tell of it.
         let mut shared = Shared { map, shape: Shape { block: 0, blocks: 0, most: 0 }, huge: false };
-        let told = |at: usize| shared.word(at).get();
+        let told = |at: usize| shared.word(at).load(Ordering::Relaxed);
         if told(word::MAGIC) != MAGIC {
             return Err(bad("it does not begin like one"));
         }
@@ -146,7 +129,7 @@ impl Shared {
 
     /// What the publisher says of itself.
     pub fn state(&self) -> State {
-        let state = self.word(word::STATE).get();
+        let state = self.word(word::STATE).load(Ordering::Relaxed);
         fence(Ordering::Acquire);
         match state {
             0 => State::Running,
@@ -157,12 +140,12 @@ impl Shared {
 
     /// Says it, after all that was published.
     pub fn set_state(&self, state: State) {
-        self.word(word::STATE).release(state as u64);
+        self.word(word::STATE).store(state as u64, Ordering::Release);
     }
 
     /// What packets come from, with nothing in it that is no text.
     pub fn source(&self) -> String {
-        let words = (0..word::SOURCE_WORDS).map(|i| self.word(word::SOURCE + i).get().to_ne_bytes());
+        let words = (0..word::SOURCE_WORDS).map(|i| self.word(word::SOURCE + i).load(Ordering::Relaxed).to_ne_bytes());
         let bytes: Vec<u8> = words.flatten().take_while(|&byte| byte != 0).collect();
         String::from_utf8_lossy(&bytes).chars().filter(|c| !c.is_control()).collect()
     }

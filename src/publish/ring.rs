@@ -21,22 +21,14 @@
 //! sequence number it finds there says what it has lost.
 
 use super::layout::{HEADER, SKIP, Shape};
-use std::sync::atomic::Ordering;
-
-/// A word that several see.
-pub trait Word {
-    /// Relaxed: a reader's memory cannot be written, where no other load is sure to do.
-    fn get(&self) -> u64;
-    /// Relaxed.
-    fn set(&self, value: u64);
-    /// After everything before it.
-    fn release(&self, value: u64);
-}
+use crate::sys::word::Word;
+use std::sync::atomic::Ordering::{self, Relaxed, Release};
 
 /// The memory of a ring.
 pub trait Memory {
-    /// Of what it is made.
-    type Word: Word;
+    /// Of what it is made. A reader loads it relaxed: its memory cannot be written, where no other
+    /// load is sure to do.
+    type Word: Word<u64>;
     /// Its blocks.
     fn shape(&self) -> Shape;
     /// Number of the latest block that is written to.
@@ -116,10 +108,10 @@ impl<M: Memory> Writer<M> {
         let words = self.record(time, kept, frame.len());
         let (whole, rest) = frame[..kept].as_chunks::<8>();
         for (word, bytes) in words.iter().zip(whole) {
-            word.set(u64::from_ne_bytes(*bytes));
+            word.store(u64::from_ne_bytes(*bytes), Relaxed);
         }
         if !rest.is_empty() {
-            words[whole.len()].set(padded(rest));
+            words[whole.len()].store(padded(rest), Relaxed);
         }
     }
 
@@ -129,7 +121,8 @@ impl<M: Memory> Writer<M> {
         let kept = len.min(self.shape.most);
         let words = self.record(time, kept, len);
         let mut words = words.iter();
-        let mut put = |value: u64| words.next().map(|word| word.set(u64::from_ne_bytes(value.to_le_bytes())));
+        let mut put =
+            |value: u64| words.next().map(|word| word.store(u64::from_ne_bytes(value.to_le_bytes()), Relaxed));
         // Bytes that do not fill a word yet, the first of them lowest, and their bits.
         let (mut held, mut bits, mut left) = (0, 0, kept);
         for part in parts {
@@ -163,9 +156,9 @@ impl<M: Memory> Writer<M> {
         }
         let start = self.place.base + self.place.at;
         let words = &self.memory.data()[start..start + need];
-        words[0].set(kept as u64 | (len as u64) << 32);
-        words[1].set(self.sequence);
-        words[2].set(time);
+        words[0].store(kept as u64 | (len as u64) << 32, Relaxed);
+        words[1].store(self.sequence, Relaxed);
+        words[2].store(time, Relaxed);
         self.place.at += need;
         self.sequence += 1;
         &words[HEADER..]
@@ -176,12 +169,12 @@ impl<M: Memory> Writer<M> {
     fn open_next(&mut self) {
         let Place { base, at, .. } = self.place;
         if at < self.shape.block {
-            self.memory.data()[base + at].set(SKIP);
+            self.memory.data()[base + at].store(SKIP, Relaxed);
         }
         self.place = self.place.next(self.shape);
         self.publish();
         // What is before it is published to all who see it.
-        self.memory.opened().release(self.place.block);
+        self.memory.opened().store(self.place.block, Release);
         // Who sees a word of this round sees that it was begun.
         M::fence(Ordering::Release);
     }
@@ -189,7 +182,7 @@ impl<M: Memory> Writer<M> {
     /// Shows what was written.
     #[inline]
     pub fn publish(&mut self) {
-        self.memory.head().release(self.place.position(self.shape));
+        self.memory.head().store(self.place.position(self.shape), Release);
     }
 }
 
@@ -302,7 +295,7 @@ impl<M: Memory> Reader<M> {
         };
         self.go_to(Place::start(block, self.shape));
         self.seen = self.head();
-        self.expected = if block == 0 { 0 } else { self.memory.data()[self.place.base + 1].get() };
+        self.expected = if block == 0 { 0 } else { self.memory.data()[self.place.base + 1].load(Relaxed) };
         while begin == Begin::Now && self.position < self.seen {
             match self.look(None) {
                 Found::Record(packet, words) if packet.sequence == self.expected => {
@@ -388,7 +381,7 @@ impl<M: Memory> Reader<M> {
         let Place { base, at, .. } = self.place;
         let rest = self.shape.block - at;
         let words = &self.memory.data()[base + at..base + self.shape.block];
-        let lengths = words[0].get();
+        let lengths = words[0].load(Relaxed);
         if lengths == SKIP {
             return Found::Skip;
         }
@@ -398,14 +391,14 @@ impl<M: Memory> Reader<M> {
             return Found::Nonsense;
         }
         let (header, data) = words[..need].split_at(HEADER);
-        let packet = Packet { sequence: header[1].get(), time: header[2].get(), wire_len, len };
+        let packet = Packet { sequence: header[1].load(Relaxed), time: header[2].load(Relaxed), wire_len, len };
         if let Some(into) = into {
             let (whole, rest) = into[..len].as_chunks_mut::<8>();
             for (bytes, word) in whole.iter_mut().zip(data) {
-                *bytes = word.get().to_ne_bytes();
+                *bytes = word.load(Relaxed).to_ne_bytes();
             }
             if !rest.is_empty() {
-                rest.copy_from_slice(&data[whole.len()].get().to_ne_bytes()[..rest.len()]);
+                rest.copy_from_slice(&data[whole.len()].load(Relaxed).to_ne_bytes()[..rest.len()]);
             }
         }
         Found::Record(packet, need)
@@ -415,19 +408,19 @@ impl<M: Memory> Reader<M> {
     #[inline]
     fn holds(&self, block: u64) -> bool {
         M::fence(Ordering::Acquire);
-        self.memory.opened().get().wrapping_sub(block) < self.shape.blocks as u64
+        self.memory.opened().load(Relaxed).wrapping_sub(block) < self.shape.blocks as u64
     }
 
     #[inline]
     fn head(&self) -> u64 {
-        let head = self.memory.head().get();
+        let head = self.memory.head().load(Relaxed);
         M::fence(Ordering::Acquire);
         head
     }
 
     /// The latest block that is written to.
     fn latest(&self) -> Result<u64, Damaged> {
-        let opened = self.memory.opened().get();
+        let opened = self.memory.opened().load(Relaxed);
         M::fence(Ordering::Acquire);
         // No ring has had so many words.
         if opened < u64::MAX / 8 / self.shape.block as u64 { Ok(opened) } else { Err(Damaged) }

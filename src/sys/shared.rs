@@ -64,11 +64,8 @@ pub fn vet(path: &Path, file: &File) -> io::Result<()> {
 /// # Errors
 /// `PermissionDenied` if another user has put it in a folder of all.
 pub fn leads(path: &Path) -> io::Result<bool> {
-    let Ok(there) = fs::symlink_metadata(path) else { return Ok(false) };
-    match shared_by(path) {
-        Some(owner) if there.is_symlink() && !is_trusted(&there, owner) => Err(planted(path)),
-        _ => Ok(there.is_symlink()),
-    }
+    look(path)?;
+    Ok(path.is_symlink())
 }
 
 /// The owner of the folder that `path` is in, if every user may make files there.

@@ -6,7 +6,7 @@ use bmnic::emu::wire::{Cable, MAX_FRAME, Wire};
 use bmnic::emu::{Card, Spec, build, vfio_user};
 use bmnic::pci::discover;
 use bmnic::publish::layout::Shape;
-use bmnic::publish::ring::{Begin, Memory, Reader, Word};
+use bmnic::publish::ring::{Begin, Memory, Reader};
 use bmnic::sys::{self, Roots};
 use std::fs::{self, File};
 use std::io::Read;
@@ -22,46 +22,30 @@ pub fn targets() -> impl Iterator<Item = Target> {
     targets.into_iter().map(|(name, body)| Target::of(name, body))
 }
 
-/// A word of a ring that a publisher of no good will writes.
-struct Cell(AtomicU64);
-
-impl Word for Cell {
-    fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    fn set(&self, value: u64) {
-        self.0.store(value, Ordering::Relaxed);
-    }
-
-    fn release(&self, value: u64) {
-        self.0.store(value, Ordering::Release);
-    }
-}
-
+/// A ring that a publisher of no good will writes.
 struct Published {
     shape: Shape,
-    head: Cell,
-    opened: Cell,
-    data: Vec<Cell>,
+    head: AtomicU64,
+    opened: AtomicU64,
+    data: Vec<AtomicU64>,
 }
 
 impl Memory for &Published {
-    type Word = Cell;
+    type Word = AtomicU64;
 
     fn shape(&self) -> Shape {
         self.shape
     }
 
-    fn opened(&self) -> &Cell {
+    fn opened(&self) -> &AtomicU64 {
         &self.opened
     }
 
-    fn head(&self) -> &Cell {
+    fn head(&self) -> &AtomicU64 {
         &self.head
     }
 
-    fn data(&self) -> &[Cell] {
+    fn data(&self) -> &[AtomicU64] {
         &self.data
     }
 
@@ -77,7 +61,7 @@ fn ring(data: &[u8]) {
     let most = input.byte();
     let Some(shape) = Shape::checked(block, blocks, u64::from(most), 1 << 20) else { return };
     let begin = if most & 1 == 0 { Begin::Now } else { Begin::Oldest };
-    let mut word = |bytes| Cell(AtomicU64::new(input.number(bytes)));
+    let mut word = |bytes| AtomicU64::new(input.number(bytes));
     let (head, opened) = (word(2), word(2));
     let data = (0..shape.block * shape.blocks).map(|_| word(2)).collect();
     let published = Published { shape, head, opened, data };
@@ -91,9 +75,10 @@ fn ring(data: &[u8]) {
             Err(_) => break,
         }
         match input.byte() {
-            0 => published.head.set(input.number(8)),
-            1 => published.opened.set(input.number(8)),
-            _ => published.data[input.number(2) as usize % published.data.len()].set(input.number(8)),
+            0 => published.head.store(input.number(8), Ordering::Relaxed),
+            1 => published.opened.store(input.number(8), Ordering::Relaxed),
+            _ => published.data[input.number(2) as usize % published.data.len()]
+                .store(input.number(8), Ordering::Relaxed),
         }
     }
 }
